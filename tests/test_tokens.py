@@ -1,0 +1,189 @@
+"The law of the encoding over fixtures, options and transpositions; decoding of noise; the grammar."
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musiclm.notes import note_table, transpose
+from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder, make_encoder
+
+CONFIGS = {
+    'default': EncodingConfig(),
+    'piano first': EncodingConfig(part_order=('p', 'v')),
+    'uncapped': EncodingConfig(max_wait=None),
+    'short waits, coarse grid': EncodingConfig(max_wait=1, steps_per_beat=4),
+    '62 notes, violin folded': EncodingConfig(pitch_range=(33, 94), fold_violin=True),
+    'one octave': EncodingConfig(pitch_range=(60, 71)),
+    'piano alone': EncodingConfig(parts=('p',)),
+    'trio': EncodingConfig(parts=('v', 'p', 'b'), part_order=('b', 'v', 'p'), max_wait=24, steps_per_beat=24),
+}
+CASES = pytest.mark.parametrize('config', CONFIGS.values(), ids=CONFIGS.keys())
+
+
+@st.composite
+def note_tables(draw, config):
+    "Any note table that fits `config`: overlaps, unisons, long silences, notes of no length and any pitch included."
+    note = st.tuples(st.integers(-50, 3000), st.integers(-3, 400), st.integers(0, 127), st.integers(1, 127),
+                     st.integers(0, len(config.parts) - 1))
+    rows = draw(st.lists(note, max_size=40) | st.lists(note, max_size=40).map(lambda r: [(a%7, *b) for a, *b in r]))
+    return note_table(*np.array(rows, np.int64).reshape(-1, 5).T, steps_per_beat=config.steps_per_beat)
+
+
+def same(a, b):
+    "Are two note tables equal, column by column?"
+    return list(a.columns) == list(b.columns) and (a.values.shape == b.values.shape) and (a.values == b.values).all()
+
+
+@CASES
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_law(config, data):
+    enc, notes = NotewiseEncoder(config), data.draw(note_tables(config))
+    ids = enc.encode(notes)
+    back = enc.decode(ids)
+    assert ids.dtype == np.uint16 and ids[0] == BOS and ids[-1] == EOS
+    assert same(back, enc.normalise(notes)) and back.attrs['dropped'] == 0
+    assert (enc.encode(back) == ids).all()
+    assert (enc.from_text(enc.to_text(ids)) == ids).all()
+
+
+@CASES
+@given(data=st.data(), semitones=st.integers(-30, 30))
+@settings(max_examples=40, deadline=None)
+def test_transposing_tokens_is_transposing_notes(config, data, semitones):
+    enc = NotewiseEncoder(config)
+    notes = enc.normalise(data.draw(note_tables(config)))
+    assert (enc.transpose(enc.encode(notes), semitones) == enc.encode(transpose(notes, semitones))).all()
+
+
+def test_normalise_by_hand():
+    enc = NotewiseEncoder()
+    notes = note_table(onset=[5, 5, 8, 20, 30], duration=[10, 30, 4, 0, 3], pitch=[60, 60, 60, 9, 120],
+                       velocity=[1, 2, 3, 4, 5], part=[0, 0, 0, 1, 1])
+    expected = note_table(onset=[0, 3, 15, 25], duration=[3, 4, 1, 3], pitch=[60, 60, 21, 108], part=[0, 0, 1, 1])
+    assert same(enc.normalise(notes), expected)
+
+
+def test_text_by_hand():
+    notes = note_table(onset=[0, 0, 0], duration=[25, 1, 25], pitch=[67, 60, 48], part=[0, 1, 1])
+    assert NotewiseEncoder().to_text(NotewiseEncoder().encode(notes)) == (
+        'xxbos v67 p48 p60 wait1 endp60 wait12 wait12 endv67 endp48 xxeos')
+    piano_first = NotewiseEncoder(EncodingConfig(part_order=('p', 'v'), max_wait=None))
+    assert piano_first.to_text(piano_first.encode(notes)) == (
+        'xxbos p48 p60 v67 wait1 endp60 wait24 endp48 endv67 xxeos')
+
+
+@CASES
+@given(ids=st.lists(st.integers(-10, 2000), max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_decode_never_raises(config, ids):
+    enc = NotewiseEncoder(config)
+    notes = enc.decode(ids)
+    assert 0 <= notes.attrs['dropped'] <= len(ids)
+    assert (notes['duration'] > 0).all() and (notes['onset'] >= 0).all()
+    assert same(enc.decode(enc.encode(notes)), enc.normalise(notes))
+
+
+def test_dropped_counts_what_has_no_meaning():
+    enc = NotewiseEncoder()
+    dropped = lambda text: enc.decode(enc.from_text(text)).attrs['dropped']
+    assert dropped('xxbos v60 wait3 endv60 xxeos') == 0
+    assert dropped('endv60 wait2 p50 wait1') == 1 # an end without its onset
+    assert dropped('v60 endv60 wait1') == 2 # a note of no length
+    assert dropped('v60 v60 wait1') == 1
+    assert dropped('v60 wait1 xxbos endv60') == 1
+    assert dropped('v60 wait1 endv60 xxeos p60 wait1') == 2
+    assert dropped('xxpad xxpad') == 0
+
+
+def random_text(grammar, n_tokens, enc, seed, eos=True):
+    "Tokens drawn evenly from what the grammar allows, waits and closes often enough to be music of a kind."
+    gen, rows = torch.Generator().manual_seed(seed), []
+    weight = torch.ones(len(enc.vocab))
+    weight[EOS] = 1000. if eos else 0.
+    if eos: weight[torch.as_tensor(enc.kind == enc.END)] = 200.
+    for _ in range(n_tokens):
+        rows.append(torch.multinomial(grammar.legal()*weight, 1, generator=gen)[:, 0])
+        grammar.advance(rows[-1])
+    return torch.stack(rows, 1).numpy()
+
+
+@CASES
+def test_grammar_writes_normal_form(config):
+    enc, closed = NotewiseEncoder(config), 0
+    for row in random_text(enc.grammar(64), 60, enc, seed=0):
+        stops = np.flatnonzero(row == EOS)
+        ids = np.r_[BOS, row[:stops[0] + 1] if len(stops) else row]
+        notes = enc.decode(ids)
+        assert notes.attrs['dropped'] == 0
+        if len(stops): assert (enc.encode(notes) == ids).all()
+        closed += len(stops) > 0
+    assert closed
+
+
+@CASES
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_grammar_allows_every_piece(config, data):
+    enc = NotewiseEncoder(config)
+    ids = torch.as_tensor(enc.encode(data.draw(note_tables(config))).astype(np.int64))
+    grammar = enc.grammar(1)
+    for token in ids[1:] if len(ids) > 2 else []:
+        assert grammar.legal()[0, token]
+        grammar.advance(token[None])
+
+
+def test_clip_has_its_length_and_no_ends():
+    enc = NotewiseEncoder()
+    rng = np.random.default_rng(0)
+    ids = enc.encode(note_table(np.arange(300)*4, rng.integers(1, 20, 300), rng.integers(40, 80, 300), part=rng.integers(0, 2, 300)))
+    for start in range(1, len(ids), 37):
+        clip = enc.clip(ids, start, 100)
+        if clip is None: assert len(ids) - start < 200
+        else:
+            assert len(clip) == 100 and clip.min() > EOS
+            assert (enc.encode(enc.decode(clip))[1:60] == clip[:59]).all()
+    assert enc.clip(ids, 1, len(ids)) is None
+
+
+def test_foreign_grid_and_parts_are_refused():
+    enc = NotewiseEncoder()
+    with pytest.raises(ValueError, match='steps_per_beat=12'): enc.encode(note_table([0], [1], [60], steps_per_beat=4))
+    with pytest.raises(ValueError, match='part 2'): enc.encode(note_table([0], [1], [60], part=2))
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'pitch_range': (60, 70)}, 'under an octave'), ({'pitch_range': (0, 128)}, 'within 0..127'),
+    ({'fold_violin': True, 'pitch_range': (21, 65)}, 'under an octave'), ({'max_wait': 0}, 'max_wait'),
+    ({'part_order': ('v', 'x')}, 'part_order'), ({'parts': ('v', 'v')}, 'once'), ({'parts': ('V1',)}, 'lower-case'),
+    ({'steps_per_beat': 0}, 'steps_per_beat'), ({'scheme': 'remi'}, 'remi')])
+def test_contradicting_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message): EncodingConfig(**options)
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_chordwise_law(data):
+    config = EncodingConfig(scheme='chordwise', steps_per_beat=4, part_order=('p', 'v'))
+    notes = data.draw(note_tables(config))
+    enc = ChordwiseEncoder(config).fit([notes])
+    ids = enc.encode(notes)
+    assert same(enc.decode(ids), enc.normalise(notes)) and enc.n_replaced == 0
+    assert (make_encoder(config, enc.vocab.itos).encode(notes) == ids).all()
+    assert enc.decode(data.draw(st.lists(st.integers(-5, 5000), max_size=60))).attrs['dropped'] >= 0
+
+
+def test_chordwise_replaces_unknown_chords_by_the_nearest():
+    known = note_table([0, 0, 4], [4, 4, 4], [60, 64, 67], part=1, steps_per_beat=4)
+    enc = ChordwiseEncoder().fit([known])
+    back = enc.decode(enc.encode(note_table([0, 0, 0], [1, 1, 1], [60, 64, 71], part=1, steps_per_beat=4)))
+    assert enc.n_replaced == 1 and list(back['pitch']) == [60, 64]
+
+
+def test_chordwise_turns():
+    known = note_table([0, 0, 4], [4, 4, 4], [60, 64, 67], part=[0, 1, 1], steps_per_beat=4)
+    enc = ChordwiseEncoder().fit([known])
+    row = random_text(enc.grammar(1), 41, enc, seed=1, eos=False)[0]
+    assert enc.part_of[row[:40]].tolist() == [0, 1]*20
+    assert PAD not in row
