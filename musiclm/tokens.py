@@ -193,7 +193,7 @@ class NotewiseEncoder(Encoder):
         self.rank = np.where(self.part_of < 0, -1, (place[self.part_of]*2 + (self.kind == self.ONSET)) << 7 | self.pitch_of)
         self.token_of = np.zeros(16 << 7, np.uint16) # token id by rank
         self.token_of[self.rank[events]] = np.arange(len(self.vocab), dtype=np.uint16)[events]
-        self.place = place
+        self.place, self.lowest = place, np.array([self.config.lowest(p) for p in self.config.parts])[self.part_of]
 
 # %% ../nbs/01_tokens.ipynb #0018
 @patch
@@ -290,8 +290,7 @@ def transposition(self:NotewiseEncoder,
     "The look-up table that transposes tokens."
     ids = np.arange(len(self.vocab))
     pitch = self.pitch_of + semitones # of a wait: no matter
-    lowest = np.array([self.config.lowest(p) for p in self.config.parts])[self.part_of]
-    inside = (pitch >= lowest) & (pitch <= self.config.pitch_range[1])
+    inside = (pitch >= self.lowest) & (pitch <= self.config.pitch_range[1])
     return np.where(self.part_of < 0, ids, np.where(inside, ids + semitones, PAD)).astype(np.uint16)
 
 # %% ../nbs/01_tokens.ipynb #0026
@@ -342,7 +341,8 @@ class Grammar:
         ids, width = np.arange(len(encoder.vocab)), encoder.config.pitch_range[1] - encoder.config.pitch_range[0] + 1
         step = np.select([encoder.kind == encoder.ONSET, encoder.kind == encoder.END], [width, -width], 0)
         self.partner = table(ids + step) # a note's end by its onset, and the other way round
-        self.ready = self.onset.repeat(n, 1) # (n, V): onsets of silent pitches, ends of sounding ones
+        # (n, V): onsets of silent pitches (down to the part's lowest), ends of sounding ones
+        self.ready = (self.onset & table(encoder.pitch_of >= encoder.lowest)).repeat(n, 1)
         self.last = torch.full((n, 1), -1, device=device) # rank of the last event of the step
         self.sounding = torch.zeros(n, 1, dtype=torch.long, device=device)
         self.after = torch.full((n, 1), BOS, device=device) # the last token
