@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'BUILDERS', 'AWDLSTM', 'lstm_cell', 'rotate', 'Block', 'Transformer', 'make_model', 'ClipClassifier',
-           'make_classifier', 'register', 'bare_model', 'file_hash', 'replace_dir', 'save_model', 'load_model']
+           'make_classifier', 'load_weights', 'register', 'bare_model', 'file_hash', 'replace_dir', 'save_model',
+           'load_model']
 
-# %% ../nbs/06_models.ipynb #0002
+# %% ../nbs/06_models.ipynb #0003
 import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
+import safetensors.numpy
 import safetensors.torch
 import torch
 import torch.nn.functional as F
@@ -25,7 +27,7 @@ from torch import nn
 from . import __version__
 from .tokens import EncodingConfig, Vocab
 
-# %% ../nbs/06_models.ipynb #0005
+# %% ../nbs/06_models.ipynb #0006
 class AWDLSTM(nn.Module):
     "AWD-LSTM language model (Merity et al. 2017) with tied embeddings; the last layer is as wide as the embedding."
     def __init__(self,
@@ -48,7 +50,7 @@ class AWDLSTM(nn.Module):
     def features(self, x): return self.body(x)
     def reset(self): self.body.reset()
 
-# %% ../nbs/06_models.ipynb #0007
+# %% ../nbs/06_models.ipynb #0008
 @patch
 @torch.no_grad()
 def init_state(self:AWDLSTM,
@@ -64,7 +66,7 @@ def init_state(self:AWDLSTM,
     return dict(h=zeros(), c=zeros(), table=table, first=recurrent[0].t().contiguous(), packed=packed, bias=bias[1:],
                 out=self.head.decoder.weight.detach().t().contiguous(), out_bias=self.head.decoder.bias.detach())
 
-# %% ../nbs/06_models.ipynb #0008
+# %% ../nbs/06_models.ipynb #0009
 def lstm_cell(
     gates:torch.Tensor, # (B, 4h): input, forget, cell, output
     c:torch.Tensor, # (B, h)
@@ -89,7 +91,7 @@ def step(self:AWDLSTM,
         x = h[l]
     return torch.addmm(state['out_bias'], x, state['out']), {**state, 'h': h, 'c': c}
 
-# %% ../nbs/06_models.ipynb #000b
+# %% ../nbs/06_models.ipynb #000c
 def rotate(
     x:torch.Tensor, # (B, heads, T, d)
     at:torch.Tensor, # (T,) positions
@@ -101,7 +103,7 @@ def rotate(
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([a*cos - b*sin, a*sin + b*cos], -1)
 
-# %% ../nbs/06_models.ipynb #000c
+# %% ../nbs/06_models.ipynb #000d
 class Block(nn.Module):
     "Attention and a two-layer network, each behind a layer norm and added to its input."
     def __init__(self, d:int, n_heads:int, dropout:float):
@@ -120,7 +122,7 @@ class Block(nn.Module):
         q, k, v = self.heads(x, torch.arange(x.shape[1], device=x.device))
         return self.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
-# %% ../nbs/06_models.ipynb #000d
+# %% ../nbs/06_models.ipynb #000e
 class Transformer(nn.Module):
     "Decoder Transformer with rotary positions and tied embeddings."
     def __init__(self,
@@ -143,7 +145,7 @@ class Transformer(nn.Module):
     def forward(self, x): return F.linear(self.features(x), self.emb.weight)
     def reset(self): pass
 
-# %% ../nbs/06_models.ipynb #000e
+# %% ../nbs/06_models.ipynb #000f
 @patch
 def init_state(self:Transformer,
     batch:int, # Pieces that are generated side by side
@@ -167,7 +169,7 @@ def step(self:Transformer,
         x = block.finish(x, F.scaled_dot_product_attention(q, k[:, :, :seen], v[:, :, :seen]))
     return F.linear(self.norm(x[:, 0]), self.emb.weight), {**state, 'at': at + 1}
 
-# %% ../nbs/06_models.ipynb #0011
+# %% ../nbs/06_models.ipynb #0012
 ARCHS = {
     'awd_lstm': dict(model=AWDLSTM, sizes=dict(
         tiny=dict(emb_sz=64, n_hid=64, n_layers=1),
@@ -179,7 +181,7 @@ ARCHS = {
         base=dict(d=512, n_layers=8, n_heads=8, context=4096))),
 }
 
-# %% ../nbs/06_models.ipynb #0012
+# %% ../nbs/06_models.ipynb #0013
 def make_model(
     n_vocab:int, # Tokens in the vocabulary
     arch:str='awd_lstm', # A key of `ARCHS`
@@ -194,7 +196,7 @@ def make_model(
     model.build = dict(kind='generator', arch=arch, size=size, options=options)
     return model
 
-# %% ../nbs/06_models.ipynb #0015
+# %% ../nbs/06_models.ipynb #0016
 class ClipClassifier(nn.Module):
     "Features of all tokens, concat pooling, an embedding of width `n_emb`, logits of the classes."
     def __init__(self,
@@ -202,9 +204,10 @@ class ClipClassifier(nn.Module):
         n_classes:int, # Classes
         n_emb:int=50, # Width of the embedding
         p:float=.1, # Dropout before the embedding and before the output
+        clip_length:int=None, # Tokens of the clips that it is trained on
     ):
         super().__init__()
-        self.lm = lm
+        self.lm, self.clip_length = lm, clip_length
         self.narrow = LinBnDrop(3*lm.width, n_emb, p=p, act=nn.ReLU(inplace=True), lin_first=False)
         self.out = LinBnDrop(n_emb, n_classes, p=p)
         self.temperature = 1.
@@ -215,7 +218,7 @@ class ClipClassifier(nn.Module):
         return self.narrow(torch.cat([f[:, -1], f.amax(1), f.mean(1)], 1))
     def forward(self, x): return self.out(self.embed(x)) # (B, T) -> (B, n_classes)
 
-# %% ../nbs/06_models.ipynb #0016
+# %% ../nbs/06_models.ipynb #0017
 def make_classifier(
     n_vocab:int, # Tokens in the vocabulary
     labels, # Class names
@@ -223,32 +226,40 @@ def make_classifier(
     size:str='small', # 'tiny', 'small' or 'base'
     n_emb:int=50, # Width of the embedding
     p:float=.1, # Dropout of the head
+    clip_length:int=None, # Tokens of the clips that it is trained on
     **options, # Options of the architecture
-) -> ClipClassifier: # With `.labels`, `.temperature` and `.build`
+) -> ClipClassifier: # With `.labels`, `.temperature`, `.clip_length` and `.build`
     "A classifier of clips with random weights."
     lm = make_model(n_vocab, arch, size, **options)
-    model = ClipClassifier(lm, len(labels), n_emb, p)
+    model = ClipClassifier(lm, len(labels), n_emb, p, clip_length)
     model.labels = list(labels)
-    model.build = {**lm.build, 'kind': 'classifier', 'n_emb': n_emb, 'p': p}
+    model.build = {**lm.build, 'kind': 'classifier', 'n_emb': n_emb, 'p': p, 'clip_length': clip_length}
     return model
 
-# %% ../nbs/06_models.ipynb #0019
-BUILDERS = {
-    'generator': lambda card, vocab: make_model(len(vocab), card['arch'], card['size'], **card['options']),
-    'classifier': lambda card, vocab: make_classifier(len(vocab), card['labels'], card['arch'], card['size'],
-                                                      card['n_emb'], card['p'], **card['options']),
+# %% ../nbs/06_models.ipynb #001a
+def load_weights(model, path):
+    "Fill a module from a safetensors file."
+    safetensors.torch.load_model(model.eval(), path)
+    return model
+
+BUILDERS = { # by kind, functions of what model.json says, the vocabulary, the encoding and the path of the weights
+    'generator': lambda about, vocab, encoding, path: load_weights(
+        make_model(len(vocab), about['arch'], about['size'], **about['options']), path),
+    'classifier': lambda about, vocab, encoding, path: load_weights(
+        make_classifier(len(vocab), about['labels'], about['arch'], about['size'], about['n_emb'], about['p'],
+                        about['clip_length'], **about['options']), path),
 }
 
 def register(
     kind:str, # The `kind` that a model's `build` names
-): # Decorator of a function `(card, vocab) -> model` without weights
+): # Decorator of a function as in `BUILDERS`
     "Let `load_model` build models of another kind."
     def keep(f):
         BUILDERS[kind] = f
         return f
     return keep
 
-# %% ../nbs/06_models.ipynb #001a
+# %% ../nbs/06_models.ipynb #001b
 def bare_model(model):
     "The module itself, of a module or a fastai `Learner`."
     return getattr(model, 'model', model)
@@ -259,7 +270,7 @@ def file_hash(
     "A short name for the content of a file."
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
-# %% ../nbs/06_models.ipynb #001b
+# %% ../nbs/06_models.ipynb #001c
 def replace_dir(
     new:Path, # A folder that is whole
     dir:Path, # Where it shall stand; what stands there is removed
@@ -270,7 +281,7 @@ def replace_dir(
     new.rename(dir)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../nbs/06_models.ipynb #001c
+# %% ../nbs/06_models.ipynb #001d
 def save_model(
     model, # A model or a `Learner`, with `.vocab` and `.encoding`
     dir, # Folder to write; replaced where it exists
@@ -282,7 +293,7 @@ def save_model(
     new.mkdir(parents=True)
     try:
         if isinstance(model, nn.Module): safetensors.torch.save_model(model, new/'model.safetensors')
-        else: safetensors.torch.save_file(model.tensors(), new/'model.safetensors')
+        else: safetensors.numpy.save_file(model.state_arrays(), new/'model.safetensors')
         about = {**model.build, 'musiclm': __version__, 'encoding': json.loads(model.encoding.to_json()), 'card': card}
         if hasattr(model, 'labels'): about.update(labels=model.labels, temperature=model.temperature)
         (new/'model.json').write_text(json.dumps(about, indent=1))
@@ -291,7 +302,7 @@ def save_model(
     finally: shutil.rmtree(new, ignore_errors=True)
     return dir
 
-# %% ../nbs/06_models.ipynb #001d
+# %% ../nbs/06_models.ipynb #001e
 def load_model(
     dir, # What `save_model` wrote
     device='cpu', # Where the model goes
@@ -303,9 +314,7 @@ def load_model(
         about = json.loads((dir/'model.json').read_text())
         vocab, encoding = Vocab(json.loads((dir/'vocab.json').read_text())), EncodingConfig.from_json(json.dumps(about['encoding']))
         if about['kind'] not in BUILDERS: raise ValueError(f'models of kind {about["kind"]!r} are unknown here')
-        model = BUILDERS[about['kind']](about, vocab)
-        if isinstance(model, nn.Module): safetensors.torch.load_model(model.eval(), dir/'model.safetensors')
-        else: model.set_tensors(safetensors.torch.load_file(dir/'model.safetensors'))
+        model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ValueError(f'{dir} holds no model that musiclm {__version__} can read: {reason}') from e
