@@ -12,7 +12,9 @@ cfg = cfg['DEFAULT']
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], author=cfg['author'],
     author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0', keywords=cfg['keywords'].split(),
-    packages=find_packages(include=['musiclm', 'musiclm.*']), python_requires='>='+cfg['min_python'],
+    packages=find_packages(include=['musiclm', 'musiclm.*']) + ['musiclm.manifests'],
+    package_dir={'musiclm.manifests': 'data/manifests'}, package_data={'musiclm.manifests': ['*.csv']},
+    python_requires='>='+cfg['min_python'],
     install_requires=cfg['requirements'].split(), extras_require={k: cfg[f'{k}_requirements'].split() for k in ('dev', 'docs')},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['musiclm=musiclm._modidx:d']},
     long_description=(here/'README.md').read_text(encoding='utf-8') if (here/'README.md').exists() else '',
