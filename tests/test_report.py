@@ -1,0 +1,191 @@
+"The listening page: whole, self-contained, small, and audible."
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from musiclm import report
+from musiclm.notes import read_score, write_midi
+from musiclm.report import dot_table, plan_audio, report_folder, write_json, write_report
+from musiclm.show import end_step, example_notes
+
+LABELS = ['bach', 'beethoven', '<script>']
+
+
+def make_pieces(n, n_bars=4):
+    guess = dict(zip(LABELS, (.7, .2, .1)))
+    return [SimpleNamespace(notes=example_notes(n_bars, seed=i), prompt_len=9, prompt_steps=48,
+                            info=dict(name=f'Piece {i}', critic=1-i/n, composer=guess, prompt='BWV 1 & 2'))
+            for i in range(n)]
+
+
+def make_metrics():
+    history = [dict(epoch=i, train_loss=3-i, valid_loss=3-.8*i, score=1.+i) for i in range(3)]
+    score = lambda name, v: dict(name=name, value=np.float64(v), log=np.log(v), se=.05, low=v-.1, high=v+.1, n=256,
+                                 normalised=v/3)
+    return dict(scores=[score('real, held out', 2.9), score('unigram', 1.05), score('all pieces', 2.1)],
+                generator=dict(nats_per_token=1.04, bits_per_note=4.3, history=history,
+                               ngrams={4: dict(nats_per_token=2.1, bits_per_note=9)}),
+                composer=dict(log_loss=[.3, .2, .4], macro_f1=[.9, .85, .95], history=history,
+                              baseline=dict(log_loss=[.5, .4, .6], macro_f1=[.8, .7, .9]),
+                              labels=LABELS, confusion=[[5, 1, 0], [0, 7, 0], [1, 1, 4]]),
+                critic=dict(auc=[.9, .85, .95], baselines={'length': [.6, .5, .7]}, history=history),
+                settings=dict(seed=7, sampling=dict(top_k=5)), seconds=dict(corpus=12.5))
+
+
+class Elements(HTMLParser):
+    "All elements with their attributes; ends that match no start are errors."
+    void = {'meta', 'link', 'br', 'img', 'input'}
+
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(html)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.void: self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs): self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag): assert self.open.pop() == tag, tag
+
+
+@pytest.fixture(scope='module')
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('report')
+    seen = []
+    path = write_report(folder, make_pieces(7), make_metrics(), progress=lambda *o: seen.append(o))
+    html = path.read_text(encoding='utf-8')
+    return SimpleNamespace(folder=folder, path=path, html=html, elements=Elements(html).found, seen=seen)
+
+
+def test_nothing_leads_outside(page):
+    for tag, attrs in page.elements:
+        for name in ('src', 'href', 'xlink:href', 'srcset', 'action', 'poster'):
+            assert not re.match(r'\s*(\w+:)?//', attrs.get(name) or ''), (tag, attrs[name][:80])
+    assert 'url(' not in page.html and '@import' not in page.html and 'fetch(' not in page.html
+
+
+def test_links_lead_somewhere(page):
+    ids = {a['id'] for _, a in page.elements if 'id' in a}
+    links = [a['href'] for t, a in page.elements if t == 'a']
+    assert len([o for o in links if o.endswith('.mid')]) == 7
+    for link in links: assert link[1:] in ids if link[0] == '#' else (page.folder/link).is_file(), link
+
+
+def test_midi_files_hold_the_pieces(page):
+    for i, piece in enumerate(make_pieces(7), 1):
+        assert read_score(page.folder/f'midi/{i:03d}.mid')[['onset', 'pitch']].equals(piece.notes[['onset', 'pitch']])
+
+
+def test_audio_is_right_long_and_heard(page):
+    sounds = [a for t, a in page.elements if t == 'audio']
+    assert len(sounds) == 7 and all(o['preload'] == 'none' and o['aria-label'] for o in sounds)
+    for attrs, piece in zip(sounds, make_pieces(7)):
+        heard, rate = soundfile.read(io.BytesIO(base64.b64decode(attrs['src'].split(',')[1])))
+        assert abs(len(heard)/rate - (end_step(piece.notes)/24 + 1)) < .2
+        assert np.sqrt((heard**2).mean()) > .03
+
+
+def test_every_drawing_says_what_it_is(page):
+    outer = [a for t, a in page.elements if t == 'svg' and ('viewbox' not in a or 'role' in a)]
+    assert all(a.get('aria-label') or a.get('aria-hidden') == 'true' for a in outer)
+
+
+def test_sections_and_order(page):
+    for name in ('score', 'generator', 'composer', 'critic', 'best', 'all'): assert f'<section id="{name}"' in page.html
+    assert re.findall(r'class="rank">(\d+)', page.html) == [str(i+1) for i in range(7)]
+    assert page.html.count('class="piece best"') == 5
+    assert page.seen == [(i+1, 7) for i in range(7)]
+    text = re.sub(r'base64,[^"]*', '', page.html.split('</style>')[1])
+    assert 'sampling top k' in text and not re.search(r'\b(nan|None|inf)\b', text)
+
+
+def test_text_is_escaped(page): assert page.html.count('<script>') == 1 and 'BWV 1 &amp; 2' in page.html
+
+
+def test_labels_and_colours_for_light_and_dark(page):
+    assert 'prefers-color-scheme:dark' in page.html and 'lang="en"' in page.html and 'width=device-width' in page.html
+
+
+@pytest.mark.parametrize('missing', ['scores', 'generator', 'composer', 'critic', 'settings', 'seconds'])
+def test_page_survives_a_missing_section(tmp_path, missing):
+    metrics = make_metrics()
+    del metrics[missing]
+    Elements(write_report(tmp_path, make_pieces(1, 1), metrics).read_text(encoding='utf-8'))
+
+
+def test_page_survives_thin_figures(tmp_path):
+    metrics = dict(scores=[dict(name='all', value=1.5, low=None, high=float('nan'))], generator=dict(nats_per_token=1.),
+                   composer=dict(labels=LABELS), critic=dict(auc=.7))
+    piece = SimpleNamespace(notes=example_notes(1)[:0], prompt_steps=None, info={})
+    html = write_report(tmp_path, [piece], metrics).read_text(encoding='utf-8')
+    assert 'no audio' in html and 'id="best"' not in html
+
+
+def test_size_per_piece(tmp_path):
+    size = len(write_report(tmp_path, make_pieces(3, 35), max_bytes=3*300_000).read_bytes())
+    assert size < 3*300_000
+
+
+def test_a_failure_leaves_the_old_page(tmp_path, monkeypatch):
+    page = write_report(tmp_path, make_pieces(1, 1))
+    before = page.read_bytes()
+    def fail(*_, **__): raise RuntimeError('in the middle')
+    monkeypatch.setattr(report, 'encode_audio', fail)
+    with pytest.raises(RuntimeError): write_report(tmp_path, make_pieces(2, 1))
+    assert page.read_bytes() == before
+    assert [o.name for o in tmp_path.iterdir() if o.is_file()] == ['index.html']
+
+
+def test_does_not_overwrite_a_foreign_page(tmp_path):
+    (tmp_path/'index.html').write_text('mine')
+    with pytest.raises(ValueError, match='did not write'): write_report(tmp_path, make_pieces(1, 1))
+    assert (tmp_path/'index.html').read_text() == 'mine'
+
+
+def test_no_pieces(tmp_path):
+    with pytest.raises(ValueError, match='no pieces'): write_report(tmp_path, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_of_midi_files(tmp_path):
+    for name in ('b', 'a #1'): write_midi(example_notes(2), tmp_path/f'{name}.mid')
+    (tmp_path/'broken.mid').write_bytes(b'MThd')
+    write_json(dict(critic=dict(auc=[.8, .7, .9])), tmp_path/'metrics.json')
+    html = report_folder(tmp_path).read_text(encoding='utf-8')
+    assert html.count('<audio') == 2 and 'a%20%231.mid' in html and 'broken.mid' in html and '0.80' in html
+    assert not (tmp_path/'midi').exists()
+
+
+def test_folder_without_music(tmp_path):
+    with pytest.raises(ValueError, match='no MIDI file'): report_folder(tmp_path)
+    with pytest.raises(ValueError, match='no such folder'): report_folder(tmp_path/'none')
+
+
+@pytest.mark.parametrize('n, seconds', [(1, 5), (5, 70), (100, 70), (100, 75), (120, 400), (3, 4000)])
+def test_plan_keeps_its_budget(n, seconds):
+    rates, cut = plan_audio([seconds]*n, 29e6)
+    length = min(seconds, cut or seconds)
+    assert sum((length+1)*r*1000/8*4/3 for r in rates) <= 29e6
+    assert rates == sorted(rates, reverse=True) and length >= min(seconds, 60)
+
+
+def test_json_takes_numpy_and_has_no_nan(tmp_path):
+    figures = dict(a=np.arange(3), b=[np.float32(.5), float('nan'), np.inf], c={1: np.bool_(True)}, d=None)
+    path = write_json(figures, tmp_path/'m.json')
+    assert json.loads(path.read_text()) == dict(a=[0, 1, 2], b=[.5, None, None], c={'1': True}, d=None)
+    assert [o.name for o in tmp_path.iterdir()] == ['m.json']
+
+
+def test_dots_sit_where_their_values_are():
+    table = dot_table([dict(name='x', value=2, low=1.5, high=3)], (1, 5), 'Score')
+    assert 'cx="25.00%"' in table and 'x1="12.50%" x2="50.00%"' in table
