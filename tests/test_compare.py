@@ -1,0 +1,127 @@
+"Evaluation and leaderboard, with a judge made by hand that tells composers by their pitch."
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from musiclm.compare import continuations, evaluate, judge_clips, leaderboard, rank_with_ties, reference_clips
+from musiclm.corpus import clips, toy_corpus
+from musiclm.metrics import conditional_inception_score, inception_score, kernel_distance, normalised_score, unique_ratio
+from musiclm.ngram import NGram
+from musiclm.sampling import Piece, sample
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
+
+LENGTH = 48
+
+
+class HandJudge(torch.nn.Module):
+    "Embeds a clip as shares of its token kinds and says who it is by from its mean pitch."
+    def __init__(self, encoder, labels=('alto', 'basso')):
+        super().__init__()
+        self.vocab, self.encoding, self.labels = encoder.vocab, encoder.config, list(labels)
+        self.temperature, self.clip_length = 1.5, LENGTH
+        self.register_buffer('pitch', torch.tensor(np.maximum(encoder.pitch_of, 0), dtype=torch.float32))
+        self.weight = torch.nn.Parameter(torch.ones(1))
+    def reset(self): pass
+    def embed(self, x):
+        p = self.pitch[x]
+        return torch.stack([p.sum(1)/(p > 0).sum(1).clamp(min=1)/12, p.std(1)/12, (p > 0).float().mean(1)*5], 1)
+    def forward(self, x):
+        high = (self.embed(x)[:, 0] - 5.3)*3*self.weight
+        return torch.stack([high, -high], 1)
+
+
+@pytest.fixture(scope='module')
+def corpus(): return toy_corpus(n=48, beats=40)
+
+
+@pytest.fixture(scope='module')
+def judge(corpus): return HandJudge(corpus.encoder).eval()
+
+
+@pytest.fixture(scope='module')
+def ngram(corpus):
+    return NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=4, transpositions=(0,))
+
+
+@pytest.fixture(scope='module')
+def real(corpus, judge):
+    cut, info = clips(corpus, LENGTH, 'test')
+    return judge_clips(cut, judge, groups=info['work'])
+
+
+@pytest.fixture(scope='module')
+def pieces(corpus, ngram):
+    prompts = [corpus.tokens(i)[:20] for i in corpus.indices('test')[:4]]
+    return sample(ngram, n=12, n_tokens=LENGTH + 64, prompts=prompts, min_tokens=LENGTH + 64)
+
+
+def test_clips_follow_the_prompt_by_the_rule_that_cuts_real_clips(corpus, pieces):
+    cut, kept = continuations(pieces, LENGTH)
+    assert cut.shape == (12, LENGTH) and kept.tolist() == list(range(12))
+    for c, p in zip(cut, pieces): assert np.array_equal(c, corpus.encoder.clip(p.ids, p.prompt_len, LENGTH))
+
+
+def test_short_pieces_are_counted(corpus, judge, pieces, real):
+    short = [Piece(p.ids[:p.prompt_len + 10], p.encoder, p.prompt_len, p.info) for p in pieces[:3]]
+    row = evaluate(short + pieces, real, judge).iloc[0]
+    assert (row['n'], row['n_short']) == (12, 3)
+    assert row['score'] == evaluate(pieces, real, judge)['score'].iloc[0]
+    with pytest.raises(ValueError, match='no piece goes on for 48 tokens'): evaluate(short, real, judge)
+    with pytest.raises(ValueError, match='no pieces'): evaluate([], real, judge)
+
+
+def test_the_row_is_what_the_metrics_say(judge, pieces, real):
+    works, who = np.arange(12) % 4, ['alto', 'basso']*6
+    got = judge_clips(pieces, judge, groups=works, composers=who)
+    floor = inception_score(np.random.default_rng(0).dirichlet([50, 50], 40))
+    row = evaluate(pieces, real, judge, floor, groups=works, composers=who, name='x').loc['x']
+    s, c = inception_score(got.probs, works), conditional_inception_score(got.probs, np.arange(12) % 2, works)
+    assert (row['score'], row['score_low'], row['score_high'], row['log_score']) == (s.value, s.low, s.high, s.log)
+    assert (row['conditional'], row['conditional_low']) == (c.value, c.low)
+    assert row['normalised'] == normalised_score(s, floor, inception_score(real.probs, real.groups)).value
+    assert row['kernel_distance'] == pytest.approx(kernel_distance(got.embeddings, real.embeddings).value)
+    assert row['unique'] == unique_ratio(got.clips) and row['temperature'] == 1.5 and len(row['judge_hash']) == 12
+
+
+def test_without_a_floor_nothing_is_normalised(judge, pieces, real):
+    assert 'normalised' not in evaluate(pieces, real, judge) and 'conditional' not in evaluate(pieces, real, judge)
+
+
+def test_prompts_cluster_the_interval_by_themselves(judge, pieces):
+    assert judge_clips(pieces, judge).groups.tolist() == [0, 1, 2, 3]*3
+    assert judge_clips(pieces[:1], judge).groups is None
+
+
+def test_bad_judges_are_one_clear_line(judge, pieces, real):
+    other = HandJudge(NotewiseEncoder(EncodingConfig(max_wait=24)))
+    with pytest.raises(ValueError, match='another vocabulary'): evaluate(pieces, real, other)
+    with pytest.raises(ValueError, match='does not know bach'): evaluate(pieces, real, judge, composers=['bach']*12)
+    with pytest.raises(ValueError, match='clips of 20 tokens'): evaluate(real.clips[:, :20], real, judge)
+    with pytest.raises(ValueError, match='1 clips for 2 composers'): evaluate(pieces[:1], real, judge)
+
+
+def test_reference_clips_take_composers_and_works_in_turn(corpus):
+    cut, info = reference_clips(corpus, 8, LENGTH)
+    assert cut.shape == (8, LENGTH) and (info['composer'].value_counts() == 4).all()
+    works = corpus.manifest[corpus.manifest['split'] == 'test'].groupby('composer')['work'].nunique()
+    assert (info.groupby('composer')['work'].nunique() >= np.minimum(works, 4)).all()
+    with pytest.raises(ValueError, match='trained on shorter'): reference_clips(corpus, 8, 5000)
+
+
+def test_ranks_and_ties():
+    t = pd.DataFrame(dict(score=[1., 2., 3.], score_low=[.5, 1.4, 2.9], score_high=[1.5, 2.6, 3.1]), index=list('abc'))
+    ranked = rank_with_ties(t)
+    assert ranked.index.tolist() == list('cba') and ranked['rank'].tolist() == [1, 2, 2] and ranked['ties'].tolist() == ['', 'a', 'b']
+
+
+def test_leaderboard(corpus, judge, ngram):
+    unigram = NGram(ngram.vocab, ngram.encoding, ngram.keys[:1], ngram.counts[:1])
+    make = lambda: leaderboard({'four': ngram, 'one': unigram}, judge, corpus, n=16, prompt_tokens=16, progress=False)
+    table = make()
+    assert set(table.index) == {'four', 'one'} and (table['n'] == 16).all()
+    assert table.loc['four', 'bits_per_note'] < table.loc['one', 'bits_per_note']
+    assert table.loc['one', 'parameters'] == len(ngram.vocab) and (table['tokens_per_second'] > 0).all()
+    assert {'floor', 'ceiling'} <= set(table.attrs)
+    pd.testing.assert_frame_equal(table.drop(columns='tokens_per_second'), make().drop(columns='tokens_per_second'))
+    with pytest.raises(ValueError, match='no generators'): leaderboard({}, judge, corpus)
