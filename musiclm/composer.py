@@ -8,6 +8,7 @@ __all__ = ['clip_learner', 'composer_learner', 'run_clips', 'calibrate', 'probab
 
 # %% ../nbs/10_composer.ipynb #0003
 import hashlib
+from functools import partial
 
 import fastai.callback.progress # gives `Learner` its bars …
 import fastai.callback.schedule # … and `fit_one_cycle`
@@ -47,7 +48,7 @@ def clip_learner(
     length = len(dls.train_ds[0][0])
     model = make_classifier(len(dls.encoder.vocab), dls.labels, arch, size, n_emb, p, length, **(options or {}))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=Adam, lr=lr, wd=wd, moms=(.9, .9, .9),
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd, moms=(.9, .9, .9),
                    metrics=metrics, cbs=[GradientClip(1.), *L(cbs)], **kwargs)
 
 # %% ../nbs/10_composer.ipynb #0007

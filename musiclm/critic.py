@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'generated_clips', 'real_clips', 'critic_clips', 'save_clips', 'load_clips', 'critic_learner', 'realness',
-           'baseline_realness', 'critic_figures', 'piece_realness', 'rank', 'best_of']
+           'baseline_realness', 'critic_figures', 'clips_of', 'piece_realness', 'rank', 'best_of']
 
 # %% ../nbs/11_critic.ipynb #0003
 from pathlib import Path
@@ -172,26 +172,34 @@ def critic_figures(
                 calibration_error=expected_calibration_error(np.c_[1 - p, p], y[test], works[test]))
 
 # %% ../nbs/11_critic.ipynb #0018
+def clips_of(
+    pieces, # `Piece`s
+    length:int, # Tokens a clip
+    per_piece:int=3, # Clips of each piece at most, spread from its prompt to its end
+) -> tuple: # (n, length) uint16, and (n,) which pieces they are of
+    "Cut clips from behind the prompts of pieces; those that end too soon give none. Raises `ValueError` if all do."
+    if not len(pieces): raise ValueError('no pieces to cut clips from')
+    found = []
+    for i, p in enumerate(pieces):
+        last = max(p.prompt_len, len(p.ids) - length - MARGIN//2)
+        starts = dict.fromkeys(np.linspace(p.prompt_len, last, per_piece).astype(int).tolist())
+        found += [(i, p.encoder.clip(p.ids, start, length)) for start in starts]
+    found = [(i, c) for i, c in found if c is not None]
+    if not found: raise ValueError(f'no piece goes on for {length} tokens behind its prompt, as is needed here: write longer pieces')
+    return np.stack([c for _, c in found]), np.array([i for i, _ in found])
+
+# %% ../nbs/11_critic.ipynb #0019
 def piece_realness(
     critic, # From `critic_learner`
     pieces, # `Piece`s
-    per_piece:int=4, # Clips of each piece at most
 ) -> np.ndarray: # (n,) probability that a person wrote the piece; NaN where it is too short for a clip
     "What the critic thinks of whole pieces behind their prompts: the mean over clips, in logits."
-    length, clips, owner = bare_model(critic).clip_length, [], []
-    for i, p in enumerate(pieces):
-        starts = np.linspace(p.prompt_len, max(p.prompt_len, len(p.ids) - length), per_piece).astype(int)
-        cuts = [p.encoder.clip(p.ids, s, length) for s in dict.fromkeys(starts)]
-        for c in cuts:
-            if c is not None: clips.append(c); owner.append(i)
-    scores, owner = np.full(len(pieces), np.nan), np.array(owner, int)
-    if clips:
-        z = logit(np.clip(realness(critic, np.stack(clips)), 1e-6, 1 - 1e-6))
-        n = np.bincount(owner, minlength=len(pieces))
-        scores[n > 0] = expit(np.bincount(owner, z, len(pieces))[n > 0]/n[n > 0])
-    return scores
+    clips, owner = clips_of(pieces, bare_model(critic).clip_length)
+    z = logit(np.clip(realness(critic, clips), 1e-6, 1 - 1e-6))
+    n = np.bincount(owner, minlength=len(pieces))
+    return expit(np.divide(np.bincount(owner, z, len(pieces)), n, out=np.full(len(pieces), np.nan), where=n > 0))
 
-# %% ../nbs/11_critic.ipynb #0019
+# %% ../nbs/11_critic.ipynb #001a
 def rank(
     critic, # From `critic_learner`
     pieces, # `Piece`s

@@ -6,6 +6,8 @@
 __all__ = ['generator_learner', 'token_nats', 'batch_nats', 'evaluate_lm']
 
 # %% ../nbs/08_generator.ipynb #0002
+from functools import partial
+
 import fastai.callback.progress # gives `Learner` its bars …
 import fastai.callback.schedule # … and `fit_one_cycle`
 import numpy as np
@@ -41,7 +43,7 @@ def generator_learner(
     model.vocab, model.encoding = dls.vocab, dls.encoder.config
     recurrent = isinstance(model, AWDLSTM)
     cbs = [*(rnn_cbs(alpha=1., beta=.5) if recurrent else []), GradientClip(clip), *L(cbs)]
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=Adam, lr=lr or (8e-3 if recurrent else 1e-3),
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr or (8e-3 if recurrent else 1e-3),
                    wd=wd, moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_generator.ipynb #0008

@@ -40,10 +40,12 @@ class AWDLSTM(nn.Module):
         input_p:float=.1, # … behind the embedding
         embed_p:float=.02, # … of whole tokens
         weight_p:float=.1, # … of the recurrent weights
+        emb_std:float=.3, # Spread of the embedding at the start
     ):
         super().__init__()
         self.body = AWD_LSTM(n_vocab, emb_sz, n_hid, n_layers, pad_token=0, hidden_p=hidden_p, input_p=input_p,
                              embed_p=embed_p, weight_p=weight_p)
+        nn.init.normal_(self.body.encoder.weight, std=emb_std)
         self.head = LinearDecoder(n_vocab, emb_sz, output_p, tie_encoder=self.body.encoder)
         self.width = emb_sz
     def forward(self, x): return self.head(self.body(x)) # logits, raw and dropped activations

@@ -273,7 +273,7 @@ def score_section(metrics) -> str: # HTML
     if not scores: return ''
     labels = (metrics.get('composer') or {}).get('labels') or []
     top = max(max(with_interval(o)[2] or 0, with_interval(o)[0] or 0) for o in scores)
-    share = lambda o: f'{100*o["normalised"]:.0f}% of the ceiling' if o.get('normalised') is not None else ''
+    share = lambda o: f'{100*with_interval(o["normalised"])[0]:.0f}% of the ceiling' if o.get('normalised') is not None else ''
     count = lambda o: f'n = {o["n"]}' if o.get('n') is not None else ''
     rows = [dict(o, note=', '.join(filter(None, (count(o), share(o))))) for o in scores]
     axis = 1, max(len(labels), math.ceil(top*2)/2, 2)

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
-from musiclm.compare import continuations, evaluate, judge_clips, leaderboard, rank_with_ties, reference_clips
+from musiclm.compare import evaluate, judge_clips, leaderboard, rank_with_ties
 from musiclm.corpus import clips, toy_corpus
+from musiclm.critic import clips_of, real_clips
 from musiclm.metrics import conditional_inception_score, inception_score, kernel_distance, normalised_score, unique_ratio
 from musiclm.ngram import NGram
 from musiclm.sampling import Piece, sample
@@ -57,7 +58,7 @@ def pieces(corpus, ngram):
 
 
 def test_clips_follow_the_prompt_by_the_rule_that_cuts_real_clips(corpus, pieces):
-    cut, kept = continuations(pieces, LENGTH)
+    cut, kept = clips_of(pieces, LENGTH, 1)
     assert cut.shape == (12, LENGTH) and kept.tolist() == list(range(12))
     for c, p in zip(cut, pieces): assert np.array_equal(c, corpus.encoder.clip(p.ids, p.prompt_len, LENGTH))
 
@@ -101,12 +102,12 @@ def test_bad_judges_are_one_clear_line(judge, pieces, real):
     with pytest.raises(ValueError, match='1 clips for 2 composers'): evaluate(pieces[:1], real, judge)
 
 
-def test_reference_clips_take_composers_and_works_in_turn(corpus):
-    cut, info = reference_clips(corpus, 8, LENGTH)
+def test_real_clips_take_composers_and_works_in_turn(corpus):
+    cut, info = real_clips(corpus, 'test', 8, LENGTH, prompt_tokens=20)
     assert cut.shape == (8, LENGTH) and (info['composer'].value_counts() == 4).all()
     works = corpus.manifest[corpus.manifest['split'] == 'test'].groupby('composer')['work'].nunique()
     assert (info.groupby('composer')['work'].nunique() >= np.minimum(works, 4)).all()
-    with pytest.raises(ValueError, match='trained on shorter'): reference_clips(corpus, 8, 5000)
+    with pytest.raises(ValueError, match='shorter clips'): real_clips(corpus, 'test', 8, 5000)
 
 
 def test_ranks_and_ties():

@@ -1,0 +1,283 @@
+"Corpora: splits by work, stores, clips, folders, resumed builds. Scores are made here from the toy corpus."
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musiclm.corpus import (COMPOSERS, SPLITS, Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus,
+                            read_manifest, some_pieces, split_by_work, toy_corpus, work_of)
+from musiclm.notes import read_score, transpose, write_midi
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
+
+
+@pytest.fixture(scope='module')
+def toy(): return toy_corpus(n=24, beats=48)
+
+
+@pytest.fixture
+def folder(toy, tmp_path):
+    "Two composers, three works of two movements each, a duplicate in another key, and a file that is no music."
+    for i in range(12):
+        write_midi(toy.notes(i), tmp_path/'scores'/toy.manifest.composer[i]/f'op. {i//4} sonata-{i//2 % 2 + 1}.mid')
+    write_midi(transpose(toy.notes(0), -3), tmp_path/'scores'/'alto'/'transposed.mid')
+    (tmp_path/'scores'/'basso'/'words.mid').write_text('no music')
+    return tmp_path/'scores'
+
+
+# ---- splits
+
+@pytest.mark.parametrize('name', COMPOSERS)
+def test_manifests(name):
+    table = read_manifest(name)
+    assert table.piece.is_unique and (table.composer == name).all()
+    assert (table.groupby('work').split.nunique() == 1).all()
+    assert set(table.split) == set(SPLITS)
+    assert not table.piece.str.contains(r'rntxt|_old|_bak').any()
+    assert table.title.str.len().min() > 0
+
+
+def test_manifest_sizes():
+    sizes = {name: (len(t), t.work.nunique()) for name in COMPOSERS for t in [read_manifest(name)]}
+    assert sizes == {'bach': (408, 210), 'monteverdi': (48, 38), 'beethoven': (22, 10), 'palestrina': (303, 96)}
+    assert read_manifest('palestrina').reserved.all()
+
+
+def test_known_melodies_are_one_work():
+    bach = read_manifest('bach').set_index('piece').work
+    passion = [f'bach/bwv{n}.mxl' for n in ('244.15', '244.17', '244.44', '244.54', '248.5', '135.6')]
+    assert bach[passion].nunique() == 1
+    assert bach['bach/bwv277.mxl'] == bach['bach/bwv4.8.mxl']  # Christ lag in Todesbanden
+    assert bach['bach/bwv269.mxl'] != bach['bach/bwv277.mxl']
+
+
+def test_manifest_paths_exist():
+    from pathlib import Path
+
+    import music21
+    corpus = Path(music21.__file__).parent/'corpus'
+    assert [p for name in COMPOSERS for p in read_manifest(name).piece if not (corpus/p).is_file()] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from('abc'), st.integers(0, 8), st.integers(1, 5000)), min_size=1, max_size=60),
+       st.integers(0, 5))
+def test_split_never_cuts_a_work(rows, seed):
+    table = pd.DataFrame([dict(composer=c, work=f'{c}{w}', n_notes=n) for c, w, n in rows])
+    table['split'] = split_by_work(table, seed=seed)
+    assert (table.groupby('work').split.nunique() == 1).all() and table.split.isin(SPLITS).all()
+    for _, one in table.groupby('composer'):
+        if one.work.nunique() >= 3: assert set(one.split) == set(SPLITS)
+    assert (table.split == split_by_work(table, seed=seed)).all()
+
+
+def test_split_is_balanced_and_depends_on_the_seed():
+    sizes = np.random.default_rng(0).integers(100, 900, 200)
+    table = pd.DataFrame({'composer': 'x', 'work': [f'w{i}' for i in range(200)], 'n_notes': sizes})
+    first, second = (split_by_work(table, seed=s) for s in (0, 1))
+    shares = pd.Series(sizes).groupby(first).sum()/sizes.sum()
+    assert np.allclose(shares[list(SPLITS)], [.7, .15, .15], atol=.02)
+    assert (first != second).any()
+    assert set(split_by_work(table, (1, 0, 0))) == {'train'}
+
+
+def test_some_pieces_keep_every_split():
+    table = pd.concat([read_manifest(n) for n in COMPOSERS], ignore_index=True)
+    few = some_pieces(table, 60)
+    assert 50 <= len(few) <= 75 and few.groupby('composer').split.nunique().eq(3).all()
+    pd.testing.assert_frame_equal(few, some_pieces(table, 60))
+
+
+# ---- the store
+
+def test_store_round_trip(toy, tmp_path):
+    back = Corpus.load(toy.save(tmp_path/'deep'/'store'))
+    assert [p.name for p in (tmp_path/'deep').iterdir()] == ['store']
+    pd.testing.assert_frame_equal(back.manifest, toy.manifest)
+    assert isinstance(back.store, np.memmap) and back.store.dtype == np.uint16
+    assert all((back.tokens(i) == toy.tokens(i)).all() for i in range(len(toy)))
+    assert back.vocab == toy.vocab and back.encoder.config == toy.encoder.config
+    assert back.indices('train') == toy.indices('train')
+
+
+def test_other_encodings_are_stored(tmp_path):
+    config = EncodingConfig(part_order=('p', 'v'), max_wait=24)
+    back = Corpus.load(toy_corpus(4, 16, encoder=NotewiseEncoder(config)).save(tmp_path/'s'))
+    assert back.encoder.config == config and back.vocab == NotewiseEncoder(config).vocab
+
+
+def test_store_replaces_a_corpus_but_nothing_else(toy, tmp_path):
+    toy.save(tmp_path/'s')
+    toy.select([0, 1]).save(tmp_path/'s')
+    assert len(Corpus.load(tmp_path/'s')) == 2
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'thesis.txt').write_text('dear')
+    with pytest.raises(ValueError, match='not a corpus'): toy.save(tmp_path/'mine')
+    assert (tmp_path/'mine'/'thesis.txt').read_text() == 'dear'
+    assert sorted(os.listdir(tmp_path)) == ['mine', 's']
+
+
+def test_a_save_that_fails_leaves_the_old_store(toy, tmp_path, monkeypatch):
+    toy.select([0]).save(tmp_path/'s')
+    def full(*_): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('musiclm.corpus.write_store', full)
+    with pytest.raises(ValueError, match='No space'): toy.save(tmp_path/'s')
+    assert len(Corpus.load(tmp_path/'s')) == 1 and os.listdir(tmp_path) == ['s']
+
+
+@pytest.mark.parametrize('breakage', ['missing', 'vocab', 'short', 'pickle', 'option'])
+def test_broken_stores_are_refused(toy, tmp_path, breakage):
+    store = toy.save(tmp_path/'s')
+    if breakage == 'missing': (store/'tokens.npy').unlink()
+    if breakage == 'vocab': (store/'vocab.json').write_text(json.dumps(['xxpad', 'xxbos', 'xxeos', 'a']))
+    if breakage == 'short': np.save(store/'tokens.npy', np.zeros(5, np.uint16))
+    if breakage == 'pickle': np.save(store/'tokens.npy', np.array([{'a': 1}], dtype=object), allow_pickle=True)
+    if breakage == 'option': (store/'encoding.json').write_text('{"colour": "red"}')
+    with pytest.raises(ValueError, match=str(store)): Corpus.load(store)
+
+
+# ---- clips
+
+def test_clips_have_one_length_and_no_marks(toy):
+    cut, where = clips(toy, 100, per_piece=3)
+    assert cut.shape == (len(where), 100) and cut.dtype == np.uint16 and cut.min() > 2
+    assert (where.composer == toy.manifest.composer[where.piece].to_numpy()).all()
+    assert where.groupby('piece').size().max() <= 3
+    for (i, start), ids in zip(where[['piece', 'start']].to_numpy(), cut):
+        assert (ids == toy.encoder.clip(toy.tokens(i), start, 100)).all()
+
+
+def test_clips_of_a_piece_do_not_depend_on_the_split_asked_for(toy):
+    every, where = clips(toy, 64, per_piece=2, seed=5)
+    test, in_test = clips(toy, 64, split='test', per_piece=2, seed=5)
+    assert (every[where.piece.isin(in_test.piece)] == test).all()
+    assert set(in_test.piece) == set(toy.indices('test'))
+
+
+def test_short_pieces_give_no_clips(toy):
+    lengths = toy.manifest.n_tokens
+    cut, where = clips(toy, int(lengths.median()), per_piece=1)
+    assert 0 < len(where) < len(toy)
+    assert (lengths[where.piece] >= lengths.median() + 2).all()
+    assert clips(toy, 10**6)[0].shape == (0, 10**6)
+
+
+def test_clip_starts_are_spread(toy):
+    long = toy_corpus(2, beats=600)
+    _, where = clips(long, 50, per_piece=8)
+    for i, starts in where.groupby('piece').start:
+        assert len(starts) == 8 and np.diff(starts).min() > 0
+        assert starts.max() - starts.min() > .6*len(long.tokens(i))
+
+
+# ---- the toy corpus
+
+def test_toy_styles_differ_and_repeat_under_a_seed():
+    a, b, c = toy_corpus(8, seed=1), toy_corpus(8, seed=1), toy_corpus(8, seed=2)
+    assert (a.store == b.store).all() and not np.array_equal(a.store, c.store)
+    per_beat = a.manifest.n_notes.groupby(a.manifest.composer).mean()/64
+    assert per_beat['basso'] > per_beat['alto']
+    assert set(a.notes(0).part) == {0, 1}
+
+
+def test_toy_pieces_encode_without_loss(toy):
+    for i in range(4):
+        notes = toy.notes(i)
+        assert len(notes) == toy.manifest.n_notes[i] and notes.attrs['dropped'] == 0
+
+
+# ---- reading
+
+@pytest.mark.parametrize('part_map', ['auto', 'piano', 'top'])
+def test_encode_file_is_encoding_what_is_read(toy, tmp_path, part_map):
+    path, encoder = write_midi(toy.notes(2), tmp_path/'t.mid'), NotewiseEncoder()
+    assert (encode_file(path, encoder, part_map) == encoder.encode(read_score(path, part_map=part_map))).all()
+
+
+def test_folder_corpus(folder, tmp_path):
+    corpus = folder_corpus(folder, workers=1, cache=tmp_path/'c', progress=False)
+    assert len(corpus) == 12 and corpus.manifest.work.nunique() == 6
+    assert (corpus.manifest.groupby('work').split.nunique() == 1).all()
+    assert set(corpus.manifest.composer) == {'alto', 'basso'}
+    assert corpus.errors.path.tolist() == ['alto/transposed.mid', 'basso/words.mid']
+    assert 'the same music as alto/op. 0' in corpus.errors.reason[0] and 'not a MIDI' in corpus.errors.reason[1]
+    back = Corpus.load(corpus.save(tmp_path/'s'))
+    pd.testing.assert_frame_equal(back.errors, corpus.errors)
+
+
+def test_workers_change_nothing(folder, tmp_path):
+    one, two = (folder_corpus(folder, workers=n, cache=tmp_path/f'c{n}', progress=False) for n in (1, 2))
+    assert (one.store == two.store).all()
+    pd.testing.assert_frame_equal(one.manifest, two.manifest)
+    pd.testing.assert_frame_equal(one.errors, two.errors)
+
+
+def test_a_stopped_build_resumes(folder, tmp_path, monkeypatch):
+    import musiclm.notes as notes
+    real, reads = notes.read_notes, []
+    def stops(path, *args, **kwargs):
+        if len(reads) == 5: raise KeyboardInterrupt
+        reads.append(path)
+        return real(path, *args, **kwargs)
+    monkeypatch.setattr(notes, 'read_notes', stops)
+    build = lambda: folder_corpus(folder, workers=1, cache=tmp_path/'c', progress=False)
+    with pytest.raises(KeyboardInterrupt): build()
+    def counts(path, *args, **kwargs):
+        reads.append(path)
+        return real(path, *args, **kwargs)
+    monkeypatch.setattr(notes, 'read_notes', counts)
+    assert len(build()) == 12
+    assert len(reads) == len(set(reads)) == 14  # every score once in all
+    build()
+    assert len(reads) == 14
+
+
+def test_an_empty_or_missing_folder(tmp_path):
+    with pytest.raises(ValueError, match='no such folder'): folder_corpus(tmp_path/'none')
+    with pytest.raises(ValueError, match='no scores in it'): folder_corpus(tmp_path)
+    (tmp_path/'x').mkdir()
+    (tmp_path/'x'/'a.mid').write_text('words')
+    with pytest.raises(ValueError, match='no piece could be read'):
+        folder_corpus(tmp_path, cache=tmp_path/'c', workers=1, progress=False)
+
+
+def test_build_keeps_the_order_of_the_manifest(folder, tmp_path):
+    paths = sorted(folder.rglob('*sonata*.mid'), reverse=True)
+    table = pd.DataFrame(dict(path=paths, piece=[p.name + p.parent.name for p in paths], composer='x', work='x'))
+    corpus = build_corpus(table, cache=tmp_path/'c', workers=1, progress=False)
+    assert corpus.manifest.piece.tolist() == table.piece.tolist()
+    assert (corpus.tokens(0) == encode_file(paths[0])).all()
+
+
+def test_a_script_without_a_main_guard_can_build(folder, tmp_path):
+    script = tmp_path/'script.py'
+    script.write_text('from musiclm.corpus import folder_corpus\n'
+                      f'c = folder_corpus({str(folder)!r}, workers=2, cache={str(tmp_path/"c")!r}, progress=False)\n'
+                      'print(len(c))\n')
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == ('12\n', 0), done.stderr
+
+
+def test_a_few_pieces_of_music21(tmp_path):
+    corpus = music21_corpus('bach', max_pieces=6, cache=tmp_path/'c', progress=False, workers=1)
+    assert 3 <= len(corpus) <= 7 and set(corpus.manifest.split) == set(SPLITS)
+    assert {'title', 'licence', 'n_notes', 'n_tokens'} <= set(corpus.manifest)
+    for i in range(len(corpus)):
+        notes = corpus.notes(i)
+        assert set(notes.part) == {0, 1}
+        assert notes.pitch[notes.part == 0].mean() > notes.pitch[notes.part == 1].mean()
+
+
+@pytest.mark.parametrize('a, b, same', [
+    ('Piano_Sonatas_24-1', 'Piano_Sonatas_24-2_no_repeat', True), ('Piano_Sonatas_2-1', 'Piano_Sonatas_24-1', False),
+    ('Fugue_bwv_846', 'Prelude_BWV_846', True), ('Fugue_bwv_846', 'Fugue_bwv_84', False),
+    ('op01n01a', 'op01n01d', True), ('op01n01a', 'op01n02a', False),
+    ('Sonata_2_2nd', 'Sonata_2_3rd_no_repeat', True), ('Toccata', 'Toccata_repeat', True),
+    ('Etudes_op_10_1', 'Etudes_op_10_10', False), ('Impromptu_op.90_D.899_1', 'Impromptu_op.90_D.899_4_no_repeat', True),
+])
+def test_work_of_file_names(a, b, same): assert (work_of(a) == work_of(b)) == same

@@ -1,0 +1,361 @@
+"Reading and writing scores: the note table, MIDI that lies, MusicXML that drifts. Every file is made here."
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from music21 import bar, chord, harmony, instrument, interval, meter, note, stream, tie
+
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, cached_notes, note_table, part_of_tracks, read_notes, read_score,
+                           to_grid, transpose, write_midi)
+
+TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
+
+
+def number(n):
+    "MIDI's number of variable length."
+    digits = [n & 127]
+    while n := n >> 7: digits.append(n & 127 | 128)
+    return bytes(digits[::-1])
+
+
+def track(*events, end=True):
+    "A MIDI track of (step in ticks, bytes)."
+    body = b''.join(number(t) + bytes(e) for t, e in events) + (b'\0\xff\x2f\0' if end else b'')
+    return b'MTrk' + struct.pack('>I', len(body)) + body
+
+
+def midi(*tracks, kind=1, division=480, count=None):
+    return b'MThd' + struct.pack('>IHHH', 6, kind, len(tracks) if count is None else count, division) + b''.join(tracks)
+
+
+def on(p, channel=0, v=64): return (0x90 | channel, p, v)
+def off(p, channel=0): return (0x80 | channel, p, 0)
+
+
+TWO = ((0, on(60)), (480, off(60)), (0, on(62)), (480, off(62)))
+LONG = (2**28 - 1, (0xb0, 7, 64))  # the longest step there is, and a controller
+
+
+def read_bytes(folder, data, name='x.mid', **options):
+    (folder/name).write_bytes(data)
+    return read_score(folder/name, **options)
+
+
+# ---- the table
+
+def test_table_is_sorted_integers():
+    assert TUNE.columns.tolist() == NOTE_COLUMNS
+    assert all(np.issubdtype(t, np.integer) for t in TUNE.dtypes)
+    assert TUNE[['onset', 'part', 'pitch']].apply(tuple, axis=1).is_monotonic_increasing
+    assert TUNE.attrs['steps_per_beat'] == 12
+
+
+def test_transpose_keeps_everything_else():
+    up = transpose(TUNE, 3)
+    assert (up.pitch - TUNE.pitch == 3).all() and up.attrs == TUNE.attrs
+    pd.testing.assert_frame_equal(transpose(up, -3), TUNE)
+    with pytest.raises(ValueError, match='MIDI range'): transpose(TUNE, 80)
+
+
+@pytest.mark.parametrize('grid', [4, 12, 24])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 90), st.integers(0, 127), st.integers(1, 127),
+                               st.integers(0, 1)), min_size=1, max_size=40, unique_by=lambda r: (r[2], r[4])))
+def test_midi_round_trip(tmp_path, grid, rows):
+    onset, duration, pitch_, velocity, part = map(np.array, zip(*rows))
+    table = note_table(onset - onset.min(), duration, pitch_, velocity, part, steps_per_beat=grid)
+    back = read_score(write_midi(table, tmp_path/'t.mid'), steps_per_beat=grid, max_gap=None)
+    back.attrs = table.attrs
+    pd.testing.assert_frame_equal(back, table)
+
+
+def test_write_makes_folders_and_leaves_nothing_beside(tmp_path):
+    path = write_midi(TUNE, tmp_path/'a'/'b'/'t.mid')
+    assert [p.name for p in path.parent.iterdir()] == ['t.mid']
+
+
+# ---- MIDI
+
+def test_grid_goes_by_ticks_whatever_the_tempo(tmp_path):
+    tempo = (0, (0xff, 0x51, 3, 0, 0, 1))  # a microsecond a beat
+    table = read_bytes(tmp_path, midi(track(tempo, *TWO)))
+    assert table.onset.tolist() == [0, 12] and table.duration.tolist() == [12, 12]
+
+
+@pytest.mark.parametrize('data, reason', [
+    (b'', 'empty'),
+    (b'These are words, not music.', 'not a MIDI file'),
+    (midi(track(*TWO), division=0), 'division 0'),
+    (midi(track(*TWO), track(*TWO), kind=2), 'type 2'),
+    (midi(track(*TWO), kind=7), 'type 7'),
+    (midi(track(*TWO))[:-6], 'cut short'),
+    (midi(track(*TWO))[:-1], 'cut short'),
+    (midi(), 'no tracks'),
+    (midi(track()), 'no notes'),
+    (midi(track((0, on(40, 9)), (9, off(40, 9)))), 'no notes'),
+    (midi(track(*[LONG]*9, *TWO)), 'overflow'),
+    (midi(track(*[LONG]*17, *TWO)), 'overflow'),
+    (b'MThd' + b'\xff'*40, 'no MIDI file of type'),
+    (midi(track(*TWO)).replace(struct.pack('>I', len(track(*TWO)) - 8), struct.pack('>I', 6)), 'does not end where'),
+    (midi(b'MTrk' + struct.pack('>I', 2**31) + b'\0'), 'cut short'),
+], ids=lambda x: x if isinstance(x, str) else None)
+def test_bad_midi_is_refused_with_its_reason(tmp_path, data, reason):
+    with pytest.raises(ScoreError, match=reason) as error: read_bytes(tmp_path, data)
+    assert error.value.path == str(tmp_path/'x.mid')
+    assert reason in error.value.reason and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('name', ['none.mid', 'none.xml', 'dir', 'x.rntxt', 'x.pdf'])
+def test_other_bad_paths(tmp_path, name):
+    (tmp_path/'dir').mkdir()
+    for other in ('x.rntxt', 'x.pdf'): (tmp_path/other).write_text('m1 C: I')
+    with pytest.raises(ScoreError): read_score(tmp_path/name)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_mangled_midi_never_gives_nonsense(tmp_path, data):
+    raw = bytearray(midi(track(*TWO), track(*TWO, *TWO)))
+    for _ in range(data.draw(st.integers(1, 4))): raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try: table = read_bytes(tmp_path, bytes(raw))
+    except ScoreError: return
+    assert table.onset.min() == 0 and (table.duration >= 1).all() and table.pitch.between(0, 127).all()
+    assert table.onset.max() <= 64*12*2*len(table) + 64*12
+
+
+def test_track_count_too_low_is_mended(tmp_path):
+    assert len(read_bytes(tmp_path, midi(track(), track(*TWO), count=1))) == 2
+
+
+def test_film_frames_count_as_two_beats_a_second(tmp_path):
+    steps = ((0, on(60)), (500, off(60)))  # 25 frames of 40 ticks: 1000 ticks a second
+    assert read_bytes(tmp_path, midi(track(*steps), division=0xe728)).duration.tolist() == [12]
+
+
+def test_short_notes_last_a_step(tmp_path):
+    assert read_bytes(tmp_path, midi(track((0, on(60)), (0, off(60)), *TWO))).duration.min() == 1
+
+
+def test_silence_is_trimmed_and_gaps_are_shortened(tmp_path):
+    data = midi(track((480*3600, on(60)), (480, off(60)), (480*5000, on(62)), (480, off(62))))
+    table = read_bytes(tmp_path, data)
+    assert table.onset.tolist() == [0, 12 + 64*12]
+    assert table.attrs['leading_steps'] == 3600*12 and table.attrs['shortened_gaps'] == 1
+    assert read_bytes(tmp_path, data, max_gap=None).onset.tolist() == [0, 12 + 5000*12]
+    assert read_bytes(tmp_path, data, max_gap=2).onset.tolist() == [0, 12 + 2*12]
+
+
+def test_a_note_held_for_a_day_is_shortened(tmp_path):
+    table = read_bytes(tmp_path, midi(track((0, on(60)), *((0, e) for e in [on(50)]), (480, off(50)), (480*90000, off(60)))))
+    assert table.duration.max() == 12 + 64*12
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=30), st.integers(1, 960))
+def test_grid_keeps_order_and_length(notes, ticks):
+    start, length = map(np.array, zip(*notes))
+    onset, duration, _ = to_grid(start, start + length, ticks, 12)
+    assert onset.min() == 0 and (duration >= 1).all()
+    by_start = np.argsort(start, kind='stable')
+    assert (np.diff(onset[by_start]) >= 0).all()
+    events = np.unique(np.concatenate([onset, onset + duration]))
+    assert np.diff(events).max(initial=0) <= 64*12
+
+
+# ---- parts
+
+@pytest.mark.parametrize('tracks, expected', [
+    ([('violin', 40), ('piano', 0)], [0, 1]),
+    ([('', 0), ('', 0)], [1, 1]),
+    ([('', 0)]*3, [1, 1, 1]),
+    ([('', 0)]*4, [0, 1, 1, 1]),
+    ([('1st Violin', 0), ('2nd Violin', 0), ('Viola', 0), ('Cello', 0)], [0, 1, 1, 1]),
+    ([('Flute', 73), ('Right hand', 0), ('Left hand', 0)], [0, 1, 1]),
+    ([('', 0), ('', 73)], [1, 0]),
+    ([('Piano', 0)], [1]), ([('Violin', 0)], [0]),
+])
+def test_auto_parts(tracks, expected): assert part_of_tracks(tracks, 2) == expected
+
+
+def test_part_maps(tmp_path):
+    data = midi(*(track((0, on(p)), (480, off(p))) for p in (60, 72, 48)))
+    parts = lambda m, **k: dict(read_bytes(tmp_path, data, part_map=m, **k)[['pitch', 'part']].to_numpy().tolist())
+    assert parts('top') == {60: 1, 72: 0, 48: 1}  # the highest by far
+    assert parts('order') == {60: 0, 72: 1, 48: 1}
+    assert parts('order', parts=('v', 'p', 'b')) == {60: 0, 72: 1, 48: 2}
+    assert parts('piano') == {60: 1, 72: 1, 48: 1}
+    with pytest.raises(ValueError, match='part_map'): parts('best')
+
+
+# ---- notated scores
+
+def bars(*contents, first=()):
+    "A part of measures."
+    part = stream.Part()
+    for k, content in enumerate(contents):
+        measure = stream.Measure(number=k + 1)
+        if k == 0: measure.append([*first, meter.TimeSignature('4/4')])
+        measure.append(content)
+        part.append(measure)
+    return part
+
+
+def quarters(*names, ql=1): return [note.Note(n, quarterLength=ql) for n in names]
+
+
+def read_music(folder, *parts, **options):
+    path = folder/'x.musicxml'
+    stream.Score(parts).write('musicxml', path, makeNotation=False)
+    return read_score(path, **{'part_map': 'top', **options})
+
+
+def pitches(table, part=0): return table[table.part == part].pitch.tolist()
+def onsets(table, part=0): return table[table.part == part].onset.tolist()
+
+
+def test_drifting_bars_begin_together(tmp_path):
+    good = lambda *names: bars(*(quarters(*names, ql=2) for _ in range(4)))
+    odd = bars(quarters('C3', 'D3', ql=2), quarters('C3', 'D3', 'E3', ql=2), quarters('C3', ql=2), quarters('C3', 'D3', ql=2))
+    table = read_music(tmp_path, good('C5', 'D5'), good('E4', 'F4'), odd)
+    bass = table[table.pitch < 60]
+    assert onsets(table) == [0, 24, 48, 72, 96, 120, 144, 168]
+    assert bass.onset.tolist() == [0, 24, 48, 72, 96, 144, 168]  # the third note of bar 2 is over the bar's end
+    assert table.attrs['misfit_bars'] == 2
+
+
+def test_a_whole_rest_in_a_short_bar_is_no_vote(tmp_path):
+    rest = lambda: [note.Rest(quarterLength=4)]
+    two = lambda: quarters('C5', 'D5')
+    table = read_music(tmp_path, bars(two(), two()), bars(rest(), quarters('C3', 'D3')), bars(rest(), rest()))
+    assert onsets(table) == [0, 12, 24, 36]
+
+
+def test_grace_notes_are_short_and_before_the_beat(tmp_path):
+    graces = [note.Note(n, type='eighth').getGrace() for n in ('A4', 'B4')]
+    table = read_music(tmp_path, bars(quarters('C5', 'D5'), [*graces, *quarters('E5', 'F5')]))
+    assert list(zip(table.onset, table.duration, table.pitch)) == [
+        (0, 12, 72), (12, 12, 74), (20, 2, 69), (22, 2, 71), (24, 12, 76), (36, 12, 77)]
+
+
+def test_a_grace_note_may_open_the_piece(tmp_path):
+    table = read_music(tmp_path, bars([note.Note('A4', type='eighth').getGrace(), *quarters('C5', 'D5')]))
+    assert onsets(table) == [0, 2, 14]
+
+
+def test_transposing_instruments_sound(tmp_path):
+    clarinet = bars(quarters('D5', 'E5'), first=[instrument.Clarinet()])
+    horn = bars(quarters('G4', 'C5'), first=[instrument.Horn()])
+    for part in (clarinet, horn): part.atSoundingPitch = False
+    table = read_music(tmp_path, clarinet, horn)
+    assert pitches(table) == [72, 74] and pitches(table, 1) == [60, 65]
+
+
+def test_an_instrument_can_change(tmp_path):
+    part = bars(quarters('D5', 'E5'), quarters('D5', 'E5'), first=[instrument.Clarinet()])
+    other = instrument.Clarinet()
+    other.transposition = interval.Interval('m-3')
+    list(part.getElementsByClass(stream.Measure))[1].insert(0, other)
+    part.atSoundingPitch = False
+    assert pitches(read_music(tmp_path, part)) == [72, 74, 71, 73]
+
+
+def test_chord_symbols_are_silent_and_chords_are_not(tmp_path):
+    part = bars([chord.Chord(['C4', 'E4', 'G4'], quarterLength=2), note.Note('C5', quarterLength=2)])
+    list(part.getElementsByClass(stream.Measure))[0].insert(0, harmony.ChordSymbol('F7'))
+    assert pitches(read_music(tmp_path, part)) == [60, 64, 67, 72]
+
+
+def test_ties_are_one_note(tmp_path):
+    tied = quarters('C5', 'C5', 'C5', ql=4)
+    for n, kind in zip(tied, ('start', 'continue', 'stop')): n.tie = tie.Tie(kind)
+    table = read_music(tmp_path, bars(*([n] for n in tied), quarters('C5', ql=4)))
+    assert list(zip(table.onset, table.duration)) == [(0, 144), (144, 48)]
+
+
+def test_a_tie_that_leads_nowhere(tmp_path):
+    lost = quarters('C5', 'D5', 'C5', 'C5')
+    lost[2].tie = tie.Tie('stop')
+    assert read_music(tmp_path, bars(lost)).duration.tolist() == [12]*4
+
+
+def test_repeats_are_played_once(tmp_path):
+    part = bars(quarters('C5', 'D5', 'E5', 'F5'))
+    list(part.getElementsByClass(stream.Measure))[0].rightBarline = bar.Repeat(direction='end')
+    assert len(read_music(tmp_path, part)) == 4
+
+
+def test_voices_in_a_bar(tmp_path):
+    measure = stream.Measure(number=1)
+    measure.append(meter.TimeSignature('4/4'))
+    for k, names in enumerate((('C5', 'D5', 'E5', 'F5'), ('C4', 'D4', 'E4', 'F4'))):
+        voice = stream.Voice(id=str(k + 1))
+        voice.append(quarters(*names))
+        measure.insert(0, voice)
+    table = read_music(tmp_path, stream.Part([measure]))
+    assert table.onset.tolist() == [0, 0, 12, 12, 24, 24, 36, 36]
+
+
+KERN = '**kern\t**kern\n*M4/4\t*M4/4\n=1\t=1\n2C\t4c\n.\t4d\n2D\t4e\n.\t4f\n=2\t=2\n*\t*^\n1C\t2g\t2e\n.\t2a\t2f\n*\t*v\t*v\n==\t==\n*-\t*-\n'
+
+
+def test_kern(tmp_path):
+    table = read_bytes(tmp_path, KERN.encode(), 'x.krn', part_map='top')
+    assert sorted(zip(table.onset, table.pitch)) == [
+        (0, 48), (0, 60), (12, 62), (24, 50), (24, 64), (36, 65), (48, 48), (48, 64), (48, 67), (72, 65), (72, 69)]
+
+
+def test_abc_books(tmp_path):
+    book = b'X:3\nT:a\nM:4/4\nL:1/4\nK:C\n"G7"CDEF|\n\nX:5\nT:b\nM:4/4\nL:1/4\nK:G\nG4|\n'
+    assert read_bytes(tmp_path, book, 'x.abc').pitch.tolist() == [60, 62, 64, 65]
+    assert read_bytes(tmp_path, book, 'x.abc', tune=5).pitch.tolist() == [67]
+    with pytest.raises(ScoreError, match='no tune 4'): read_bytes(tmp_path, book, 'x.abc', tune=4)
+
+
+@pytest.mark.parametrize('name, data', [('x.xml', b'<html><body>hello</body></html>'), ('x.musicxml', b'<score-partwise>'),
+                                        ('x.mxl', b'no zip'), ('x.krn', b'nothing here'), ('x.abc', b'no tune here')])
+def test_bad_notation_is_refused(tmp_path, name, data):
+    with pytest.raises(ScoreError) as error: read_bytes(tmp_path, data, name)
+    assert '\n' not in str(error.value)
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr('musiclm.notes.MAX_BYTES', 1 << 16)
+    with zipfile.ZipFile(tmp_path/'x.mxl', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('a.xml', b' '*(1 << 17))
+    with pytest.raises(ScoreError, match='unpacks to'): read_score(tmp_path/'x.mxl')
+
+
+# ---- remembering
+
+def test_cache_remembers_notes_and_errors_by_content(tmp_path, monkeypatch):
+    path, bad = write_midi(TUNE, tmp_path/'t.mid'), tmp_path/'bad.mid'
+    bad.write_text('words')
+    first = cached_notes(path, tmp_path/'c')
+    with pytest.raises(ScoreError): cached_notes(bad, tmp_path/'c')
+    def unread(*_, **__): raise AssertionError('read again')
+    monkeypatch.setattr('musiclm.notes.read_notes', unread)
+    again = cached_notes(path, tmp_path/'c')
+    assert all((a == b).all() for a, b in zip(first[:5], again[:5]))
+    with pytest.raises(ScoreError, match='not a MIDI file'): cached_notes(bad, tmp_path/'c')
+    with pytest.raises(AssertionError): cached_notes(path, tmp_path/'c', part_map='piano')
+
+
+def test_nothing_is_pickled(tmp_path):
+    cached_notes(write_midi(TUNE, tmp_path/'t.mid'), tmp_path/'c')
+    for f in (tmp_path/'c').iterdir():
+        with pytest.raises((pickle.UnpicklingError, ValueError, EOFError)): pickle.loads(f.read_bytes())
+
+
+def test_an_error_survives_pickling_between_processes():
+    error = pickle.loads(pickle.dumps(ScoreError('a/b.mid', 'broken')))
+    assert (error.path, error.reason, str(error)) == ('a/b.mid', 'broken', 'a/b.mid: broken')
+
+
+def test_read_notes_is_read_score(tmp_path):
+    path = write_midi(TUNE, tmp_path/'t.mid')
+    columns = read_notes(path)
+    assert all((read_score(path)[k].to_numpy() == c).all() for k, c in zip(NOTE_COLUMNS, columns))
