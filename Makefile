@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## Corpus, three models, a hundred pieces and the liste
 
 test: $(VENV)/.installed-dev ## Run all notebooks, then all tests
 	OMP_NUM_THREADS=1 $(bin)/nbdev_test --path $(NBS) --n_workers 2 --do_print --timing
-	$(bin)/python -m pytest
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest
 
 lab: $(VENV)/.installed-dev ## Open JupyterLab on the notebooks
 	$(bin)/jupyter lab $(NBS)

@@ -56,5 +56,5 @@ def after_validate(self:MusicalInceptionScore):
     if (self.epoch + 1)%self.every: return
     cut, info = generated_clips(self.learn, self.corpus, self.split, self.n, self.judge.clip_length, self.prompt_tokens,
                                 self.seed, **self.rule)
-    self.latest = inception_score(probabilities(self.judge, cut), groups=info['work'])
+    self.latest = inception_score(probabilities(self.judge, cut), groups=info['work'], strata=info['composer'])
     self.scores[self.epoch] = self.latest

@@ -164,5 +164,5 @@ def composer_figures(
     y, works = np.array([list(classes).index(o) for o in labels]), np.asarray(works, str)
     confusion = np.zeros((len(classes), len(classes)), int)
     np.add.at(confusion, (y, p.argmax(1)), 1)
-    return dict(log_loss=log_loss(p, y, works), macro_f1=macro_f1(p, y, works), accuracy=clip_accuracy(p, y, works),
-                calibration_error=expected_calibration_error(p, y, works), confusion=confusion)
+    found = dict(log_loss=log_loss, macro_f1=macro_f1, accuracy=clip_accuracy, calibration_error=expected_calibration_error)
+    return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'confusion': confusion}

@@ -164,12 +164,13 @@ def critic_figures(
     test, train = ((info['split'] == s).to_numpy() for s in ('test', 'train'))
     y, works = (info['label'] == 'real').to_numpy(), info['work'].to_numpy()
     p, kinds = realness(critic, clips[test]), (info['generator'] + ', ' + info['rule'])[test].to_numpy()
-    area = lambda s, keep=slice(None): auc(s[keep], y[test][keep], works[test][keep])
+    composers = info['composer'].to_numpy()
+    area = lambda s, keep=slice(None): auc(s[keep], y[test][keep], works[test][keep], strata=composers[test][keep])
     by_generator = {k: area(p, (kinds == k) | y[test]) for k in sorted(set(kinds[~y[test]]))}
     use = train | test
     base = baseline_realness(clips[use], y[use], train[use], encoder)
     return dict(auc=area(p), by_generator=by_generator, baselines={k: area(s) for k, s in base.items()},
-                calibration_error=expected_calibration_error(np.c_[1 - p, p], y[test], works[test]))
+                calibration_error=expected_calibration_error(np.c_[1 - p, p], y[test], works[test], strata=composers[test]))
 
 # %% ../nbs/11_critic.ipynb #0018
 def clips_of(

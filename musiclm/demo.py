@@ -50,7 +50,7 @@ class DemoSettings:
     clip_length:int=256 # Tokens that composer and critic read
     prompt_tokens:int=64 # Tokens of the openings that pieces go on from
     composer_clips:int=2400 # Training clips of the composer classifier
-    composer_epochs:int=5
+    composer_epochs:int=10
     generator_size:str='small' # Of the AWD-LSTM
     generator_epochs:int=5
     generator_bs:int=32 # Rows a batch
@@ -59,14 +59,14 @@ class DemoSettings:
     n_pieces:int=100 # Pieces to generate
     n_tokens:int=1000 # Tokens of each behind its prompt
     critic_fakes:tuple=(('train', 800), ('valid', 160), ('test', 200)) # Fakes, and as many real clips, of each split
-    critic_epochs:int=6
+    critic_epochs:int=10
     judge_clips:int=256 # Clips of real music and of each baseline in the final table
     n_best:int=5 # Pieces that the critic picks
 
 QUICK = DemoSettings(max_pieces=120, composer_clips=600, composer_epochs=3, generator_size='tiny', generator_epochs=3,
                      generator_bs=16, ngram_order=6, n_tokens=400, critic_fakes=(('train', 200), ('valid', 60), ('test', 60)),
                      critic_epochs=3, judge_clips=128)
-CLASSIFIER = dict(size='small', lr=5e-3) # of composer and critic
+CLASSIFIER = dict(size='tiny', lr=1e-2) # of composer and critic
 RULES = {'original': dict(random_freq=.5, top_k=5), 'temperature 1': dict(random_freq=1., top_k=None)}
 
 # %% ../nbs/15_demo.ipynb #0008
@@ -285,7 +285,7 @@ def run_judgement(self:Demo):
     for name, cut, info, role in sets:
         of = (lambda k: [o[f'prompt_{k}'] for o in info]) if role == 'generated' else (lambda k: list(info[k]))
         p, works, y = probabilities(self.judge, cut), of('work'), [labels.index(o) for o in of('composer')]
-        score, given = inception_score(p, works), conditional_inception_score(p, y, works)
+        score, given = inception_score(p, works, strata=y), conditional_inception_score(p, y, works, strata=y)
         rows.append(dict(name=name, role=role, score=score, conditional=given))
     ceiling, floor = (next(r['score'] for r in rows if k in r['name']) for k in ('ceiling', 'floor'))
     for r in rows: self.pace.say(f'    {r["name"]:32} {r["score"]}')

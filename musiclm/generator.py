@@ -30,7 +30,7 @@ def generator_learner(
     dls, # From `lm_dataloaders`
     arch:str='awd_lstm', # A key of `ARCHS`
     size:str='small', # 'tiny', 'small' or 'base'
-    lr:float=None, # Peak learning rate; None is 8e-3 for an LSTM, 1e-3 for a Transformer
+    lr:float=None, # Peak learning rate; None is 1.2e-2 for an LSTM, 1e-3 for a Transformer
     wd:float=.01, # Decoupled weight decay
     clip:float=1., # Largest norm of the gradient
     options:dict=None, # Options of the architecture that differ from those of the size
@@ -42,8 +42,8 @@ def generator_learner(
     model = make_model(len(dls.vocab), arch, size, **(options or {}))
     model.vocab, model.encoding = dls.vocab, dls.encoder.config
     recurrent = isinstance(model, AWDLSTM)
-    cbs = [*(rnn_cbs(alpha=1., beta=.5) if recurrent else []), GradientClip(clip), *L(cbs)]
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr or (8e-3 if recurrent else 1e-3),
+    cbs = [*(rnn_cbs(alpha=.2, beta=.1) if recurrent else []), GradientClip(clip), *L(cbs)]
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr or (1.2e-2 if recurrent else 1e-3),
                    wd=wd, moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_generator.ipynb #0008
@@ -100,6 +100,6 @@ def evaluate_lm(
     nats = token_nats(model, [corpus.tokens(i) for i in rows], **kwargs)
     about = corpus.manifest.iloc[rows]
     sums = np.array([[o.sum(dtype=float), len(o), n] for o, n in zip(nats, about['n_notes'])])
-    ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit)
+    ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit, strata=about['composer'])
     return dict(nats_per_token=ratio(1, 1), bits_per_note=ratio(2, np.log(2)), n_tokens=int(sums[:, 1].sum()),
                 n_notes=int(sums[:, 2].sum()), n_works=int(about['work'].nunique()))

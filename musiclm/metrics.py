@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['DESCRIPTORS', 'Estimate', 'Score', 'check_probs', 'check_labels', 'cluster_codes', 'bootstrap_weights',
-           'estimate_from', 'bootstrap_interval', 'entropy', 'inception_score', 'conditional_inception_score',
-           'normalised_score', 'class_divergence', 'fit_temperature', 'log_loss', 'accuracy', 'macro_f1',
-           'expected_calibration_error', 'auc', 'kernel_distance', 'frechet_distance',
+           'stratum_codes', 'estimate_from', 'bootstrap_interval', 'entropy', 'inception_score',
+           'conditional_inception_score', 'normalised_score', 'class_divergence', 'fit_temperature', 'log_loss',
+           'accuracy', 'macro_f1', 'expected_calibration_error', 'auc', 'kernel_distance', 'frechet_distance',
            'precision_recall_density_coverage', 'unique_ratio', 'descriptors', 'overlap_area', 'describe',
            'descriptor_distances']
 
@@ -113,25 +113,43 @@ def bootstrap_weights(
     n_groups:int, # Clusters
     n_boot:int=1000, # Resamples
     seed:int=0,
-) -> np.ndarray: # (n_boot, n_groups) how often each cluster was drawn
-    "How often each cluster is drawn in each resample."
-    draws = np.random.default_rng(seed).integers(n_groups, size=(n_boot, n_groups))
-    draws += n_groups*np.arange(n_boot)[:, None]
-    return np.bincount(draws.ravel(), minlength=n_boot*n_groups).reshape(n_boot, n_groups).astype(float)
+    strata=None, # (n_groups,) stratum of each cluster, 0..; None: all are of one
+) -> np.ndarray: # (n_boot, n_groups) weight of each cluster; a stratum's sum to its size
+    "Weights of clusters in resamples: of m in a stratum draw m−1, each with weight m/(m−1) (Rao & Wu 1988)."
+    strata, chance = np.zeros(n_groups, int) if strata is None else np.asarray(strata), np.random.default_rng(seed)
+    weights = np.ones((n_boot, n_groups))
+    for s in range(strata.max() + 1):
+        members = np.flatnonzero(strata == s)
+        if (m := len(members)) < 2: continue # a stratum of one cluster tells nothing of its spread
+        weights[:, members] = chance.multinomial(m - 1, np.full(m, 1/m), n_boot)*(m/(m - 1))
+    return weights
+
+
+def stratum_codes(
+    codes:np.ndarray, # (n,) cluster of each item
+    n_groups:int, # Clusters
+    strata=None, # (n,) stratum of each item, of any type; a cluster lies in one
+) -> np.ndarray: # (n_groups,) stratum of each cluster
+    "Number the strata of clusters; raises ValueError where there is no stratum of two clusters to learn a spread from."
+    found = np.zeros(n_groups, int)
+    if strata is not None:
+        found[codes] = pd.factorize(np.asarray(strata))[0] + 1
+        found[np.bincount(found)[found] < 2] = 0 # strata of one cluster are taken together
+    if np.bincount(found).max(initial=0) < 2:
+        raise ValueError('all clips come from one group: an interval needs at least 2 works or prompts')
+    return found
 
 # %% ../nbs/02_metrics.ipynb #0014
 def estimate_from(
     value:float, # The figure from all items
     resampled, # (n_boot,) the figure in each resample
     n:int, # Items
-    n_groups:int, # Clusters
     level:float=.95, # Of the interval
     bounds=(-np.inf, np.inf), # Values that the figure can take
 ) -> Estimate:
     "An `Estimate` of `value` from the spread of its `resampled` values about their mean."
-    if n_groups < 2: raise ValueError('all clips come from one group: an interval needs at least 2 works or prompts')
     dev = np.asarray(resampled, float)
-    dev = (dev[np.isfinite(dev)] - np.nanmean(dev))*np.sqrt(n_groups/(n_groups - 1))
+    dev = dev[np.isfinite(dev)] - np.nanmean(dev)
     low, high = np.clip(value + np.quantile(dev, [(1 - level)/2, (1 + level)/2]), *bounds)
     return Estimate(float(value), float(dev.std()), float(low), float(high), n, level)
 
@@ -141,6 +159,7 @@ def bootstrap_interval(
     groups=None, # (n,) cluster of each item; None: items are independent
     statistic=None, # Function of weighted means (..., d) -> (...); None: the mean itself (d = 1)
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples; seed; level of the interval
+    strata=None, # (n,) stratum of each item, as its composer: clusters are drawn within strata
     bounds=(-np.inf, np.inf), # Values that the statistic can take
 ) -> Estimate:
     "Estimate a function of means by a bootstrap over clusters (Efron & Tibshirani 1993), all resamples at once."
@@ -151,8 +170,8 @@ def bootstrap_interval(
     codes, n_groups = cluster_codes(len(v), groups)
     sums = np.zeros((n_groups, v.shape[1] + 1))
     np.add.at(sums, codes, np.c_[v, np.ones(len(v))])  # (G, d + 1), the last column counts items
-    drawn = bootstrap_weights(n_groups, n_boot, seed) @ sums  # (n_boot, d + 1)
-    return estimate_from(statistic(v.mean(0)), statistic(drawn[:, :-1]/drawn[:, -1:]), len(v), n_groups, level, bounds)
+    drawn = bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata)) @ sums  # (n_boot, d + 1)
+    return estimate_from(statistic(v.mean(0)), statistic(drawn[:, :-1]/drawn[:, -1:]), len(v), level, bounds)
 
 # %% ../nbs/02_metrics.ipynb #0018
 def entropy(p) -> np.ndarray: # Shape of `p` without its last axis, in nats
@@ -182,6 +201,7 @@ def inception_score(
     groups=None, # (n,) work or prompt of each clip: the bootstrap draws these; None: clips are independent
     correct_bias:bool=True, # Add (1/2n) Σ Var(p_k)/p̄_k
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples (with `groups`); seed; level of the interval
+    strata=None, # (n,) composer of the work or prompt (with `groups`): works are drawn within composers
 ) -> Score:
     "Musical Inception score exp(E KL(p(y|x) ‖ p̄)), one split, in logs (Salimans et al. 2016; Chong & Forsyth 2020)."
     p = check_probs(probs)
@@ -194,16 +214,16 @@ def inception_score(
         se = kl.std(ddof=1)/np.sqrt(n)
         half = student_t.ppf((1 + level)/2, n - 1)*se
         return _score(log, se, log - half, log + half, n, level, 'musical Inception score', bounds)
-    e = bootstrap_interval(columns, groups, lambda m: _log_is(m, n, correct_bias), n_boot, seed, level, bounds)
+    e = bootstrap_interval(columns, groups, lambda m: _log_is(m, n, correct_bias), n_boot, seed, level, strata, bounds)
     return _score(log, e.se, e.low, e.high, n, level, 'musical Inception score', bounds)
 
 # %% ../nbs/02_metrics.ipynb #0023
-def _log_mean_score(logs, groups, n_boot, seed, level, name):
+def _log_mean_score(logs, groups, n_boot, seed, level, strata, name):
     "A `Score` whose log is the mean of `logs`, with sd/√n or the bootstrap over `groups`."
     n, log = len(logs), logs.mean()
     if n < 2: raise ValueError(f'only {n} clip(s): a score with an interval needs at least 2')
     if groups is not None:
-        e = bootstrap_interval(logs, groups, None, n_boot, seed, level)
+        e = bootstrap_interval(logs, groups, None, n_boot, seed, level, strata)
         return _score(log, e.se, e.low, e.high, n, level, name)
     se = logs.std(ddof=1)/np.sqrt(n)
     half = student_t.ppf((1 + level)/2, n - 1)*se
@@ -215,12 +235,13 @@ def conditional_inception_score(
     labels, # (n,) integer class of each clip's prompt
     groups=None, # (n,) work or prompt of each clip
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples (with `groups`); seed; level of the interval
+    strata=None, # (n,) composer of the work or prompt (with `groups`): works are drawn within composers
 ) -> Score:
     "Conditional score exp(log K + E log p(c|x)) for clips prompted by composers c; probabilities under 1e-12 count as that."
     p = check_probs(probs)
     y = check_labels(labels, *p.shape)
     logs = np.log(p.shape[1]) + np.log(np.maximum(p[np.arange(len(p)), y], 1e-12))
-    return _log_mean_score(logs, groups, n_boot, seed, level, 'conditional Inception score')
+    return _log_mean_score(logs, groups, n_boot, seed, level, strata, 'conditional Inception score')
 
 # %% ../nbs/02_metrics.ipynb #0026
 def normalised_score(
@@ -324,6 +345,7 @@ def auc(
     labels, # (n,) 1 or True for positive (real)
     groups=None, # (n,) work or prompt of each clip
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples; seed; level of the interval
+    strata=None, # (n,) composer of the work or prompt: works are drawn within composers
 ) -> Estimate:
     "Area under the ROC curve, ties counting half, with a clustered interval."
     s = np.asarray(scores, float)
@@ -332,8 +354,8 @@ def auc(
     if y.all() or not y.any():
         raise ValueError('one class is missing: the area under the curve needs real and generated clips')
     codes, n_groups = cluster_codes(len(s), groups)
-    drawn = _weighted_auc(s, y, bootstrap_weights(n_groups, n_boot, seed)[:, codes])
-    return estimate_from(_weighted_auc(s, y, np.ones((1, len(s))))[0], drawn, len(s), n_groups, level, (0, 1))
+    drawn = _weighted_auc(s, y, bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata))[:, codes])
+    return estimate_from(_weighted_auc(s, y, np.ones((1, len(s))))[0], drawn, len(s), level, (0, 1))
 
 # %% ../nbs/02_metrics.ipynb #0039
 def _check_embeddings(x, y, least=2):

@@ -35,11 +35,11 @@ class AWDLSTM(nn.Module):
         emb_sz:int=256, # Width of the embedding
         n_hid:int=256, # Width of the layers between the first and the last
         n_layers:int=2, # LSTM layers
-        output_p:float=.1, # Dropout before the output layer
-        hidden_p:float=.1, # … between layers
-        input_p:float=.1, # … behind the embedding
-        embed_p:float=.02, # … of whole tokens
-        weight_p:float=.1, # … of the recurrent weights
+        output_p:float=.05, # Dropout before the output layer
+        hidden_p:float=.05, # … between layers
+        input_p:float=.05, # … behind the embedding
+        embed_p:float=.01, # … of whole tokens
+        weight_p:float=.05, # … of the recurrent weights
         emb_std:float=.3, # Spread of the embedding at the start
     ):
         super().__init__()

@@ -1,0 +1,244 @@
+"The command as a user runs it, from a folder of MIDI to the listening page, and what it says to bad input."
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from musiclm.cli import COMMANDS, main
+from musiclm.corpus import Corpus, toy_corpus
+from musiclm.models import load_model
+from musiclm.notes import read_score, write_midi
+
+TINY = '--size tiny --epochs 1 --bs 8'
+CLIPS = f'{TINY} --length 32 --clips 40'
+
+
+def call(line, *more):
+    "Run a command in this process."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return main([*line.split(), *map(str, more)])
+
+
+def run(*args, cwd, env=None):
+    "Run the installed command."
+    return subprocess.run([Path(sys.executable).with_name('musiclm'), *map(str, args)], cwd=cwd, capture_output=True, text=True,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})}, timeout=100)
+
+
+def said(text):
+    "Lines on standard error that are no progress bar."
+    lines = [l for part in text.split('\n') for l in part.split('\r')[-1:]]
+    return [l for l in lines if l.strip() and '%|' not in l and '/s]' not in l and 'it/s' not in l and '?piece' not in l]
+
+
+def tree(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*'))
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A folder with scores, a store, and one model of each sort, all by the command; its working directory."
+    here, old = tmp_path_factory.mktemp('cli'), os.getcwd()
+    corpus = toy_corpus(n=40, beats=24)
+    for i, row in enumerate(corpus.manifest.itertuples()):
+        who, name = row.piece.split('/')
+        (here/'midi'/who).mkdir(parents=True, exist_ok=True)
+        write_midi(corpus.notes(i), here/'midi'/who/f'song{name[:-1]}-{"ab".index(name[-1]) + 1}.mid')
+    (here/'midi'/'alto'/'broken.mid').write_bytes(b'MThd no music')
+    (here/'text.txt').write_text('not music')
+    (here/'fake.mid').write_bytes(b'not music either')
+    (here/'foreign').mkdir()
+    (here/'foreign'/'model.json').write_text('{"model_type": "gpt2"}')
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('XDG_CACHE_HOME', str(here/'cache'))
+        m.chdir(here)
+        assert call('encode midi --out store --workers 1') == 0
+        assert call(f'train generator store --out gen {TINY}') == 0
+        assert call(f'train composer store --out who {CLIPS}') == 0
+        assert call(f'train critic store --out critic --generator gen {CLIPS}') == 0
+        yield here
+    os.chdir(old)
+
+
+@pytest.fixture(autouse=True)
+def sweep(place):
+    "What a test wrote where nothing should be is not there for the next."
+    yield
+    for name in ('X', 'a'): shutil.rmtree(place/name, ignore_errors=True)
+
+
+def test_encode_reads_a_folder(place):
+    corpus = Corpus.load(place/'store')
+    assert len(corpus) == 40 and set(corpus.manifest['composer']) == {'alto', 'basso'} and corpus.manifest['work'].nunique() == 20
+    assert (corpus.manifest.groupby('work')['split'].nunique() == 1).all()
+    assert corpus.errors['path'].tolist() == ['alto/broken.mid']
+    assert corpus.manifest['n_notes'].sum() == toy_corpus(n=40, beats=24).manifest['n_notes'].sum()
+
+
+def test_models_remember_what_they_are(place):
+    gen, who, critic = (load_model(place/m) for m in ('gen', 'who', 'critic'))
+    assert gen.card['seed'] == 0 and set(gen.card['figures']) == {'nats_per_token', 'bits_per_note'}
+    assert who.labels == ['alto', 'basso'] and who.clip_length == 32 and critic.labels == ['fake', 'real']
+
+
+def test_inspect(place, capsys):
+    assert call('inspect store --piece 1 --roll roll.png') == 0
+    out = capsys.readouterr().out
+    assert 'Corpus of 40 pieces' in out and 'xxbos' in out and (place/'roll.png').read_bytes()[:4] == b'\x89PNG'
+    assert call('inspect midi/alto/song0-1.mid --all') == 0
+    assert capsys.readouterr().out.strip().endswith('xxeos')
+
+
+def test_generate_as_a_user_runs_it(place):
+    done = run(*'generate gen --n 4 --tokens 100 --critic critic --best 2 --prompt midi/alto/song0-1.mid --prompt-tokens 20 --out best'.split(), cwd=place)
+    assert done.returncode == 0 and said(done.stderr) == [] and '2 pieces' in done.stdout
+    files = sorted((place/'best'/'midi').glob('*.mid'))
+    assert len(files) == 2 and (place/'best'/'index.html').is_file() and len(read_score(files[0])) > 5
+    assert not [p for p in place.iterdir() if p.name.startswith('.best')]
+
+
+def test_generate_repeats_under_a_seed_and_replaces_its_own(place):
+    midi = lambda: [p.read_bytes() for p in sorted((place/'set'/'midi').glob('*.mid'))]
+    assert call('generate gen --n 4 --tokens 60 --out set --seed 5') == 0
+    first = midi()
+    assert call('generate gen --n 4 --tokens 60 --out set --seed 5 --batch-size 2') == 0
+    assert len(first) == 4 and midi() == first
+    assert call('generate gen --n 4 --tokens 60 --out set --seed 6') == 0
+    assert midi() != first
+
+
+def test_judges(place, capsys):
+    call('generate gen --n 6 --tokens 150 --out heard')
+    capsys.readouterr()
+    assert call('score heard --composer who') == 0
+    assert 'musical Inception score' in capsys.readouterr().out
+    assert call('score gen --composer who --n 8') == 0
+    out = capsys.readouterr().out
+    assert 'n=' in out and 'of 8 pieces' in out
+    assert call('guess midi/alto/song0-1.mid midi/basso/song1-2.mid --composer who') == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 2 and all('alto' in l and 'basso' in l and '%' in l for l in lines)
+    assert call('compare gen --composer who --store store --n 8') == 0
+    out = capsys.readouterr().out
+    assert 'gen' in out and 'floor' in out
+
+
+def test_report_of_a_folder_of_midi(place):
+    (place/'mine').mkdir()
+    shutil.copy(place/'midi'/'alto'/'song0-1.mid', place/'mine')
+    assert call('report mine') == 0
+    assert 'song0-1' in (place/'mine'/'index.html').read_text()
+
+
+@pytest.mark.parametrize('command', [f.__name__ for f in COMMANDS])
+def test_every_command_has_help_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as e: main([command, '--help'])
+    out = ' '.join(capsys.readouterr().out.split())
+    assert e.value.code == 0 and f'example: musiclm {command}' in out and 'usage: musiclm' in out
+
+
+BAD = {
+    'generate nowhere --out X': 'nowhere',
+    'generate foreign --out X': 'foreign',
+    'generate text.txt --out X': 'text.txt',
+    'generate store --out X': 'store',
+    'generate who --out X --n 1 --tokens 5': 'who',
+    'generate gen --out X --prompt text.txt': 'text.txt',
+    'generate gen --out X --prompt fake.mid': 'fake.mid',
+    'generate gen --out X --prompt nowhere.mid': 'nowhere.mid',
+    'generate gen --out X --n 0': 'n must be at least 1',
+    'generate gen --out X --tokens 0': 'n_tokens',
+    'generate gen --out X --temperature 0': 'temperature',
+    'generate gen --out X --random-freq 2': 'random_freq',
+    'generate gen --out X --batch-size 0': 'batch_size',
+    'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
+    'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
+    'generate gen --out midi --n 1 --tokens 5': 'midi',
+    'generate gen --out X --best 2': '--critic',
+    'generate gen --out X --critic nowhere': 'nowhere',
+    'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
+    'generate gen --out X --critic who --n 1 --tokens 100': 'who',
+    'generate gen --out X --critic critic --n 2 --best 3 --tokens 100': '3 of 2',
+    'encode nowhere --out X': 'nowhere',
+    'encode cache --out X': 'cache',
+    'encode music21:abba --out X': 'abba',
+    'encode midi --out foreign --workers 1': 'foreign',
+    'encode midi --out text.txt/below --workers 1': 'text.txt/below',
+    'inspect nowhere': 'nowhere',
+    'inspect foreign': 'foreign',
+    'inspect fake.mid': 'fake.mid',
+    'inspect store --piece 999': '999',
+    'inspect store --roll text.txt/roll.png': 'text.txt',
+    'train generator nowhere --out X': 'nowhere',
+    'train generator store --out midi': 'midi',
+    'train generator store --out text.txt/below': 'text.txt/below',
+    'train generator store --out X --arch gru': 'gru',
+    'train generator store --out X --size xl': 'xl',
+    'train generator store --out X --bs 0': 'bs',
+    'train generator store --out X --epochs 0 --size tiny': 'epochs',
+    'train composer store --out X --length 9999': '9999',
+    'train critic store --out X': '--generator',
+    'train critic store --out X --generator foreign': 'foreign',
+    'train critic store --out X --generator who --length 32 --clips 8': 'who',
+    'score nowhere --composer who': 'nowhere',
+    'score midi --composer gen': 'gen',
+    'score midi --composer critic': 'critic',
+    'score cache --composer who': 'cache',
+    'score who --composer who --n 4': 'who',
+    'score gen --composer who --n 0': 'n must',
+    'compare gen --composer who --store nowhere': 'nowhere',
+    'compare foreign --composer who --store store': 'foreign',
+    'compare who --composer who --store store --n 4': 'who',
+    'guess fake.mid --composer who': 'fake.mid',
+    'guess nowhere.mid --composer who': 'nowhere.mid',
+    'guess midi/alto/song0-1.mid --composer nowhere': 'nowhere',
+    'report nowhere': 'nowhere',
+    'report cache': 'cache',
+    'demo --quick --out text.txt/below': 'text.txt/below',
+    'demo --quick --out midi': 'midi',
+}
+
+
+@pytest.mark.parametrize('line', BAD)
+def test_bad_input_is_one_line_and_writes_nothing(place, capsys, line):
+    before = tree(place)
+    capsys.readouterr()
+    assert call(line) == 1
+    lines = said(capsys.readouterr().err)
+    assert len(lines) == 1 and lines[0].startswith(f'musiclm {line.split()[0]}: ') and BAD[line] in lines[0]
+    assert tree(place) == before
+
+
+def test_bad_input_as_a_user_meets_it(place):
+    before = tree(place)
+    done = run('generate', 'foreign', '--out', 'X', cwd=place)
+    assert done.returncode == 1 and done.stdout == '' and 'Traceback' not in done.stderr
+    lines = said(done.stderr)
+    assert len(lines) == 1 and lines[0].startswith('musiclm generate: foreign holds no model') and tree(place) == before
+
+
+@pytest.mark.parametrize('argv', [[], ['sing'], ['generate'], ['generate', 'gen', '--out', 'X', '--n', 'many'], ['train', 'dancer', 'store', '--out', 'X']])
+def test_wrong_usage_exits_with_2(argv, capsys):
+    with pytest.raises(SystemExit) as e: main(argv)
+    assert e.value.code == 2 and 'usage: musiclm' in capsys.readouterr().err
+
+
+def test_a_long_way_to_a_failure_leaves_no_folders(place):
+    before = tree(place)
+    assert call('generate nowhere --out a/b/c') == 1
+    assert tree(place) == before
+
+
+def test_an_interrupt_leaves_nothing_half_written(place, monkeypatch, capsys):
+    import musiclm.report
+    def interrupted(folder, *args, **kwargs):
+        (Path(folder)/'index.html').write_text('half')
+        raise KeyboardInterrupt
+    before = tree(place)
+    monkeypatch.setattr(musiclm.report, 'write_report', interrupted)
+    assert call('generate gen --out X --n 1 --tokens 5') == 130
+    assert tree(place) == before and said(capsys.readouterr().err)[-1] == 'musiclm generate: interrupted'

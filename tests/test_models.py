@@ -1,0 +1,241 @@
+"Step by step as all at once, and files of models: equal when read again, never unpickled, plain errors, whole or not at all."
+import io
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+
+from musiclm.corpus import toy_corpus
+from musiclm.models import ARCHS, load_model, make_classifier, make_model, save_model
+from musiclm.ngram import NGram
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
+
+ENC = NotewiseEncoder(EncodingConfig(parts=('v', 'p', 'b'), max_wait=24))
+V = len(ENC.vocab)
+
+
+def with_tokens(model):
+    model.vocab, model.encoding = ENC.vocab, ENC.config
+    return model
+
+
+def make(kind, seed=0, size='tiny'):
+    "A model with random weights of each kind that can be saved."
+    torch.manual_seed(seed)
+    if kind in ARCHS: return with_tokens(make_model(V, kind, size)).eval()
+    if kind == 'ngram':
+        enc = NotewiseEncoder()
+        return NGram.fit([toy_corpus(4).tokens(i) for i in range(4)], enc.vocab, enc.config, order=3 + seed, transpositions=(0,))
+    model = with_tokens(make_classifier(V, ['alto', 'basso', 'Dvořák'], kind.split()[1], size, n_emb=9, clip_length=40)).eval()
+    for b in model.modules(): # statistics that differ from those at the start
+        if isinstance(b, torch.nn.BatchNorm1d): b.running_mean.normal_(); b.running_var.uniform_(.5, 2)
+    model.temperature = 1.37 + seed
+    return model
+
+
+KINDS = [*ARCHS, *(f'classifier {a}' for a in ARCHS), 'ngram']
+ALL_SIZES = [(a, s) for a in ARCHS for s in ARCHS[a]['sizes']]
+
+
+def logits_of(model, seed=0):
+    "What a model says of some tokens."
+    x = torch.randint(1, len(model.vocab), (3, 40), generator=torch.Generator().manual_seed(seed))
+    if isinstance(model, NGram):
+        state, out = model.init_state(3), []
+        for t in range(12):
+            o, state = model.step(x[:, t], state)
+            out.append(o)
+        return torch.stack(out, 1)
+    with torch.no_grad():
+        if hasattr(model, 'reset'): model.reset()
+        out = model(x)
+    return out[0] if isinstance(out, tuple) else out
+
+
+@pytest.mark.parametrize('arch,size', ALL_SIZES)
+def test_steps_equal_forward(arch, size):
+    model = make(arch, size=size)
+    whole = logits_of(model)
+    x = torch.randint(1, V, (3, 40), generator=torch.Generator().manual_seed(0))
+    state = model.init_state(3)
+    for t in range(40 if size != 'base' else 12):
+        logits, state = model.step(x[:, t], state)
+        assert logits.shape == (3, V) and not logits.requires_grad
+        assert (logits - whole[:, t]).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_steps_after_training_mode_and_with_dropout_are_those_of_evaluation(arch):
+    model = make(arch)
+    whole = logits_of(model)
+    model.train()
+    model(torch.randint(1, V, (2, 9)))
+    model.eval()
+    state = model.init_state(3)
+    x = torch.randint(1, V, (3, 40), generator=torch.Generator().manual_seed(0))
+    for t in range(10):
+        logits, state = model.step(x[:, t], state)
+        assert (logits - whole[:, t]).abs().max() < 2e-4
+
+
+def test_a_transformer_goes_on_beyond_its_context():
+    torch.manual_seed(0)
+    model = with_tokens(make_model(V, 'transformer', 'tiny', context=16)).eval()
+    x, state = torch.randint(1, V, (2, 60)), model.init_state(2)
+    with torch.no_grad(): whole = model(x)
+    for t in range(60):
+        logits, state = model.step(x[:, t], state)
+        assert torch.isfinite(logits).all() and state['k'][0].shape[2] == 16
+        if t < 16: assert (logits - whole[:, t]).abs().max() < 2e-4
+    first = with_tokens(make_model(V, 'transformer', 'tiny', context=16, n_layers=1)).eval()
+    states = [first.init_state(1) for _ in range(2)]
+    for t in range(40): # what lies behind the context is forgotten
+        for k in range(2): logits, states[k] = first.step(x[k if t < 20 else 0, t:t + 1], states[k])
+    assert not torch.equal(x[0, :20], x[1, :20])
+    ends = [first.step(x[0, 50:51], s)[0] for s in states]
+    assert (ends[0] - ends[1]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_saved_and_loaded_models_say_the_same(kind, tmp_path):
+    model = make(kind)
+    again = load_model(save_model(model, tmp_path/'sub'/'m', data='made up', figures={'loss': 1.5}))
+    assert torch.equal(logits_of(again), logits_of(model))
+    assert again.vocab == model.vocab and again.encoding == model.encoding
+    assert again.card == {'data': 'made up', 'figures': {'loss': 1.5}}
+    if 'classifier' in kind:
+        assert (again.labels, again.temperature, again.clip_length) == (['alto', 'basso', 'Dvořák'], 1.37, 40)
+    if kind != 'ngram': assert not again.training and not any(m.training for m in again.modules())
+    twice = load_model(save_model(again, tmp_path/'n'))
+    assert torch.equal(logits_of(twice), logits_of(model)) and load_model(tmp_path/'n').hash == twice.hash
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_model_is_safetensors_and_json(kind, tmp_path):
+    folder = save_model(make(kind), tmp_path/'m')
+    assert sorted(p.name for p in folder.iterdir()) == ['model.json', 'model.safetensors', 'vocab.json']
+    with safe_open(folder/'model.safetensors', 'np') as f: assert all(f.get_tensor(k).dtype.kind in 'fiu' for k in f.keys())
+    for p in folder.iterdir():
+        data = p.read_bytes()
+        if p.suffix == '.json': json.loads(data)
+        assert not data.startswith((b'\x80', b'PK')) # a pickle, a zip as of torch.save
+        with pytest.raises(Exception): torch.load(io.BytesIO(data), weights_only=True)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_loading_unpickles_nothing(kind, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs): raise AssertionError('unpickled')
+    model = make(kind)
+    for where, names in ((pickle, 'load loads Unpickler'), (torch, 'load'), (np, 'load')):
+        for name in names.split(): monkeypatch.setattr(where, name, refuse)
+    for name in ('load', 'loads', 'Unpickler'): monkeypatch.setattr(f'_pickle.{name}', refuse)
+    save_model(model, tmp_path/'m')
+    assert torch.equal(logits_of(load_model(tmp_path/'m')), logits_of(model))
+
+
+def edit(name, **changes):
+    "A way to break a model: values of its JSON replaced, or removed where None."
+    def f(folder):
+        about = {**json.loads((folder/name).read_text()), **changes}
+        (folder/name).write_text(json.dumps({k: v for k, v in about.items() if v is not None}))
+    return f
+
+
+def write(name, data):
+    return lambda folder: (folder/name).write_bytes(data)
+
+
+def shorten(name):
+    return lambda folder: (folder/name).write_bytes((folder/name).read_bytes()[:-100])
+
+
+BROKEN = {
+    'no folder': shutil.rmtree,
+    'no model.json': lambda d: (d/'model.json').unlink(),
+    'no weights': lambda d: (d/'model.safetensors').unlink(),
+    'no vocabulary': lambda d: (d/'vocab.json').unlink(),
+    'empty json': write('model.json', b''),
+    'a list': write('model.json', b'[1, 2]'),
+    'null': write('model.json', b'null'),
+    'not text': write('model.json', bytes(range(128, 256))),
+    'another program': write('model.json', b'{"model_type": "gpt2", "n_layer": 12}'),
+    'cut weights': shorten('model.safetensors'),
+    'weights that are text': write('model.safetensors', b'hello, I am no safetensors file'),
+    'a pickle for weights': write('model.safetensors', pickle.dumps({'a': 1})),
+    'no weights in the file': lambda d: safetensors.torch.save_file({}, d/'model.safetensors'),
+    'another kind': edit('model.json', kind='diffusion'),
+    'another architecture': edit('model.json', arch='mamba'),
+    'another size': edit('model.json', size='huge'),
+    'a newer option': edit('model.json', options=dict(emb_sz=64, n_hid=64, n_layers=1, flash=True)),
+    'another width': edit('model.json', options=dict(emb_sz=32, n_hid=64, n_layers=1)),
+    'no options': edit('model.json', options=None),
+    'a newer encoding': edit('model.json', encoding={'parts': ['v'], 'microtones': True}),
+    'no encoding': edit('model.json', encoding=None),
+    'no card': edit('model.json', card=None),
+    'labels of too few classes': edit('model.json', labels=['alto']),
+    'no labels': edit('model.json', labels=None),
+    'no temperature': edit('model.json', temperature=None),
+    'another vocabulary': write('vocab.json', b'["xxpad", "xxbos", "xxeos", "v60"]'),
+    'no vocabulary in the file': write('vocab.json', b'{}'),
+    'a vocabulary of numbers': write('vocab.json', b'17'),
+}
+
+
+@pytest.mark.parametrize('broken', BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_model_is_one_line(broken, tmp_path):
+    folder = save_model(make('classifier awd_lstm'), tmp_path/'mine')
+    load_model(folder)
+    broken(folder)
+    with pytest.raises(ValueError) as e: load_model(folder)
+    assert str(folder) in str(e.value) and len(str(e.value).splitlines()) == 1 and len(str(e.value)) < 400
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path/'f').write_text('x')
+    for path in (tmp_path/'f', tmp_path/'f'/'below', tmp_path, ''):
+        with pytest.raises(ValueError, match='holds no model'): load_model(path)
+
+
+def snapshot(folder): return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+
+
+def test_saving_replaces_the_old_model(tmp_path):
+    folder = save_model(make('transformer'), tmp_path/'m')
+    (folder/'extra.txt').write_text('of the old one')
+    again = load_model(save_model(make('awd_lstm', seed=5), folder))
+    assert torch.equal(logits_of(again), logits_of(make('awd_lstm', seed=5)))
+    assert [p.name for p in tmp_path.iterdir()] == ['m'] and not (folder/'extra.txt').exists()
+
+
+@pytest.mark.parametrize('old', [False, True], ids=['new', 'over an old one'])
+@pytest.mark.parametrize('kind', ['awd_lstm', 'ngram'])
+def test_a_save_that_fails_leaves_things_as_they_were(kind, old, tmp_path):
+    if old: save_model(make(kind), tmp_path/'m', note='old')
+    before = snapshot(tmp_path)
+    with pytest.raises(TypeError): save_model(make(kind, seed=1), tmp_path/'m', note=object()) # JSON cannot hold it
+    model = make(kind, seed=1)
+    model.encoding = None # fails when the weights are written
+    with pytest.raises(AttributeError): save_model(model, tmp_path/'m')
+    assert snapshot(tmp_path) == before and len(list(tmp_path.iterdir())) == old
+    if old: assert load_model(tmp_path/'m').card == {'note': 'old'}
+
+
+def test_a_full_disk_leaves_things_as_they_were(tmp_path, monkeypatch):
+    def full(model, path):
+        path.write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+    save_model(make('awd_lstm'), tmp_path/'m')
+    before = snapshot(tmp_path)
+    monkeypatch.setattr(safetensors.torch, 'save_model', full)
+    with pytest.raises(OSError, match='No space'): save_model(make('awd_lstm', seed=1), tmp_path/'m')
+    assert snapshot(tmp_path) == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="unknown architecture 'gru': there are awd_lstm, transformer"): make_model(V, 'gru')
+    with pytest.raises(ValueError, match="unknown size 'xl': there are tiny, small, base"): make_model(V, 'transformer', 'xl')
