@@ -42,6 +42,7 @@ def inspect(args):
     from musiclm.tokens import NotewiseEncoder
     if Path(args.source).is_dir():
         corpus = Corpus.load(args.source)
+        if not 0 <= args.piece < len(corpus): raise ValueError(f'{args.source} has the pieces 0 to {len(corpus) - 1}, no piece {args.piece}')
         notes, encoder, ids = corpus.notes(args.piece), corpus.encoder, corpus.tokens(args.piece)
         print(corpus, corpus.summary().to_string(), f'\npiece {args.piece}: {corpus.manifest.piece[args.piece]}', sep='\n')
     else:
@@ -58,7 +59,8 @@ def save_roll(notes, path):
     import matplotlib
     matplotlib.use('Agg')
     from musiclm.show import plot_roll
-    plot_roll(notes).figure.savefig(path, dpi=150, bbox_inches='tight')
+    try: plot_roll(notes).figure.savefig(path, dpi=150, bbox_inches='tight')
+    except OSError as e: raise ValueError(f'{path} cannot be written: {e.strerror}') from e
 
 # %% ../nbs/16_cli.ipynb #0009
 def train(args):
@@ -68,25 +70,28 @@ def train(args):
     from musiclm.corpus import Corpus
     from musiclm.models import save_model
     check_new(args.out, 'model.json')
+    for name in ('epochs', 'bs', 'length', 'clips'):
+        if getattr(args, name) < 1: raise ValueError(f'--{name} must be at least 1, not {getattr(args, name)}')
     set_seed(args.seed, reproducible=True)
     corpus = Corpus.load(args.store)
-    learn, figures = {'generator': train_generator, 'composer': train_composer, 'critic': train_critic}[args.what](args, corpus)
+    learn, measure = {'generator': train_generator, 'composer': train_composer, 'critic': train_critic}[args.what](args, corpus)
+    try: figures = measure()
+    except ValueError as e: figures = {'held-out figures': f'none, {e}'}
     for k, v in figures.items(): print(f'{k}: {v}')
     save_model(learn, args.out, data=str(corpus), figures={k: str(v) for k, v in figures.items()}, seed=args.seed)
     print(f'model: {args.out}')
 
 def train_generator(args, corpus):
-    "A language model of the training pieces."
+    "A language model of the training pieces, and what measures it."
     from musiclm.data import lm_dataloaders
     from musiclm.generator import evaluate_lm, generator_learner
     learn = generator_learner(lm_dataloaders(corpus, bs=args.bs, seed=args.seed), args.arch, args.size)
     learn.fit_one_cycle(args.epochs)
-    found = evaluate_lm(learn, corpus)
-    return learn, {k: found[k] for k in ('nats_per_token', 'bits_per_note')}
+    return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/16_cli.ipynb #000a
 def train_composer(args, corpus):
-    "A composer classifier, calibrated on validation works and measured on test works."
+    "A composer classifier, calibrated on validation works, and what measures it on test works."
     import numpy as np
 
     from musiclm.composer import calibrate, composer_figures, composer_learner, probabilities
@@ -98,19 +103,21 @@ def train_composer(args, corpus):
     learn = composer_learner(dls, arch=args.arch, size=args.size)
     learn.fit_one_cycle(args.epochs)
     calibrate(learn, cut['valid'][0], cut['valid'][1]['composer'])
-    test, info = cut['test']
-    found = composer_figures(probabilities(learn, test), info['composer'], info['work'], learn.model.labels)
-    return learn, {k: found[k] for k in ('log_loss', 'macro_f1', 'accuracy', 'calibration_error')}
+    def measure():
+        test, info = cut['test']
+        found = composer_figures(probabilities(learn, test), info['composer'], info['work'], learn.model.labels)
+        return {k: v for k, v in found.items() if k != 'confusion'}
+    return learn, measure
 
 def train_critic(args, corpus):
-    "A critic of real clips and of clips by the generators given."
+    "A critic of real clips and of clips by the generators given, and what measures it."
     from musiclm.composer import calibrate
     from musiclm.critic import critic_clips, critic_figures, critic_learner
     from musiclm.data import classifier_dataloaders
     from musiclm.demo import RULES
-    from musiclm.models import load_model
+    from musiclm.models import bare_model, load_model
     if not args.generator: raise ValueError('a critic needs generators to learn from: give --generator MODEL [MODEL …]')
-    models = {Path(g).name: load_model(g) for g in args.generator}
+    models = {Path(g).name: bare_model(load_model(g), 'generator') for g in args.generator}
     n = dict(train=args.clips, valid=args.clips//5, test=args.clips//4)
     clips, info = critic_clips(corpus, models, RULES, n, args.length, seed=args.seed)
     use, valid = info['split'].isin(['train', 'valid']).to_numpy(), (info['split'] == 'valid').to_numpy()
@@ -118,8 +125,10 @@ def train_critic(args, corpus):
     learn = critic_learner(dls, arch=args.arch, size=args.size)
     learn.fit_one_cycle(args.epochs)
     calibrate(learn, clips[valid], info['label'][valid])
-    found = critic_figures(learn, clips, info, corpus.encoder)
-    return learn, {'auc': found['auc'], **found['baselines']}
+    def measure():
+        found = critic_figures(learn, clips, info, corpus.encoder)
+        return {'auc': found['auc'], **found['baselines']}
+    return learn, measure
 
 # %% ../nbs/16_cli.ipynb #000c
 def check_new(path, mark):
@@ -127,8 +136,9 @@ def check_new(path, mark):
     path = Path(path)
     if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f'{path} exists and holds something else: choose another place with --out')
-    try: path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise ValueError(f'{path} cannot be written: {e.strerror}; choose another place with --out') from e
+    parent = next(p for p in path.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ValueError(f'{path} cannot be written: {parent} is no folder that may be written to; choose another place with --out')
 
 def read_pieces(folder, encoder):
     "Every MIDI file of a folder as a `Piece`; what cannot be read is named on standard error."
@@ -147,14 +157,15 @@ def generate(args):
     from tqdm import tqdm
 
     from musiclm.critic import best_of
-    from musiclm.models import load_model
+    from musiclm.models import bare_model, load_model
     from musiclm.notes import read_score
     from musiclm.report import write_report
     from musiclm.sampling import sample
     from musiclm.tokens import make_encoder
     check_new(args.out, 'index.html')
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
-    model, critic = load_model(args.generator), load_model(args.critic) if args.critic else None
+    model, critic = bare_model(load_model(args.generator), 'generator'), load_model(args.critic) if args.critic else None
+    if critic is not None and 'real' not in getattr(critic, 'labels', ()): raise ValueError(f'{args.critic} is no critic')
     encoder, prompts = make_encoder(model.encoding, model.vocab.itos), None
     if args.prompt: prompts = [encoder.encode(read_score(args.prompt, encoder.config.steps_per_beat, encoder.config.parts))[:args.prompt_tokens]]
     with tqdm(total=args.n, unit='piece') as bar:
@@ -210,8 +221,8 @@ def compare(args):
     "Rank generators under one judge, on the same openings of held-out works."
     from musiclm.compare import leaderboard
     from musiclm.corpus import Corpus
-    from musiclm.models import load_model
-    models = {Path(g).name: load_model(g) for g in args.generators}
+    from musiclm.models import bare_model, load_model
+    models = {Path(g).name: bare_model(load_model(g), 'generator') for g in args.generators}
     table = leaderboard(models, judge_model(args.composer), Corpus.load(args.store), n=args.n, seed=args.seed)
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
     print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}')

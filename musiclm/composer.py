@@ -69,7 +69,7 @@ def run_clips(
     bs:int=128, # Clips read at once
 ) -> np.ndarray: # (n, d) float32
     "Read clips in evaluation mode; raises `ValueError` on ids that the model does not know."
-    model, clips = bare_model(model), np.asarray(clips)
+    model, clips = bare_model(model, 'classifier'), np.asarray(clips)
     if clips.ndim != 2: raise ValueError(f'clips must be an array (n, length), not of shape {clips.shape}')
     if len(clips) and int(clips.max()) >= len(model.vocab): raise ValueError('clips have ids beyond the judge\'s vocabulary')
     if clips.shape[1] != model.clip_length:

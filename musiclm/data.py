@@ -42,6 +42,7 @@ class LMLoader(TfmdDL):
     def __init__(self, dataset, bs:int=32, seq_len:int=64, shuffle:bool=False, seed:int=0, num_workers:int=0, **kwargs):
         self.seq_len, self.shuffle_pieces, self.seed, self.epoch = seq_len, shuffle, seed, 0
         super().__init__(dataset, bs=bs, shuffle=False, num_workers=0, **kwargs)
+        if bs < 1 or seq_len < 1: raise ValueError(f'bs and seq_len must be at least 1, not {bs} and {seq_len}')
         self.n_tokens = sum(len(self.do_item(i)[0]) for i in range(len(dataset)))
         self.row = (self.n_tokens - 1)//bs
         if not self.row: raise ValueError(f'{self.n_tokens} tokens do not fill {bs} rows: give more music or a smaller bs')
@@ -116,13 +117,13 @@ def classifier_dataloaders(
 ) -> DataLoaders: # `dls.encoder`, `dls.labels`
     "DataLoaders of clips for a classifier; raises `ValueError` where a class has no clip to train on."
     labels, is_valid = np.asarray(labels, str), np.asarray(is_valid, bool)
-    classes = sorted(set(labels)) if classes is None else list(classes)
-    if missing := sorted(set(classes) - set(labels[~is_valid])): raise ValueError(f'no clip to train on of {missing}')
+    classes = sorted(set(labels.tolist())) if classes is None else list(classes)
+    if missing := sorted(set(classes) - set(labels[~is_valid].tolist())): raise ValueError(f'no clip to train on of {missing}')
     block = DataBlock(blocks=(TokenBlock(encoder), CategoryBlock(vocab=classes, sort=False)),
                       get_x=lambda i: clips[i], get_y=lambda i: labels[i],
                       splitter=lambda items: (np.flatnonzero(~is_valid).tolist(), np.flatnonzero(is_valid).tolist()),
                       item_tfms=RandomTranspose(encoder, semitones, seed) if semitones else None)
-    dls = block.dataloaders(range(len(clips)), bs=bs, device=device, num_workers=0)
+    dls = block.dataloaders(range(len(clips)), bs=min(bs, int((~is_valid).sum())), device=device, num_workers=0)
     dls.train.rng = random.Random(seed)
     dls.encoder, dls.labels = encoder, classes
     return dls

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.callback.core import Callback
+from fastai.learner import Recorder
 from fastai.torch_core import default_device, set_seed
 from fastcore.basics import patch
 from tqdm import tqdm
@@ -52,20 +53,20 @@ class DemoSettings:
     composer_clips:int=2400 # Training clips of the composer classifier
     composer_epochs:int=10
     generator_size:str='small' # Of the AWD-LSTM
-    generator_epochs:int=5
+    generator_epochs:int=4
     generator_bs:int=32 # Rows a batch
     score_clips:int=64 # Clips that the score callback writes each epoch
     ngram_order:int=8 # Highest order that is tried
     n_pieces:int=100 # Pieces to generate
     n_tokens:int=1000 # Tokens of each behind its prompt
     critic_fakes:tuple=(('train', 800), ('valid', 160), ('test', 200)) # Fakes, and as many real clips, of each split
-    critic_epochs:int=10
+    critic_epochs:int=32
     judge_clips:int=256 # Clips of real music and of each baseline in the final table
     n_best:int=5 # Pieces that the critic picks
 
-QUICK = DemoSettings(max_pieces=120, composer_clips=600, composer_epochs=3, generator_size='tiny', generator_epochs=3,
+QUICK = DemoSettings(max_pieces=120, composer_clips=600, composer_epochs=6, generator_size='tiny', generator_epochs=3,
                      generator_bs=16, ngram_order=6, n_tokens=400, critic_fakes=(('train', 200), ('valid', 60), ('test', 60)),
-                     critic_epochs=3, judge_clips=128)
+                     critic_epochs=10, judge_clips=128)
 CLASSIFIER = dict(size='tiny', lr=1e-2) # of composer and critic
 RULES = {'original': dict(random_freq=.5, top_k=5), 'temperature 1': dict(random_freq=1., top_k=None)}
 
@@ -88,9 +89,15 @@ class Pace:
 # %% ../nbs/15_demo.ipynb #0009
 class ReportProgress(Callback):
     "Tell a `Pace` how far a training is, and say each epoch's figures."
-    def __init__(self, pace, start=0., end=1.): self.pace, self.start, self.end = pace, start, end
+    order = Recorder.order + 1 # the Recorder has written its row by then
+    def __init__(self, pace): self.pace, self.history = pace, []
     def after_batch(self):
-        if self.training: self.pace.to(self.start + (self.end - self.start)*(self.epoch + (self.iter + 1)/self.n_iter)/self.n_epoch)
+        if self.training: self.pace.to(self.epoch + (self.iter + 1)/self.n_iter, self.n_epoch)
+    def after_epoch(self):
+        recorder = self.learn.recorder
+        row = dict(zip(recorder.metric_names[1:-1], map(float, recorder.values[-1])))
+        self.history.append({'epoch': self.epoch, **row})
+        self.pace.say(f'    epoch {self.epoch}  ' + '  '.join(f'{k} {v:.3f}' for k, v in row.items()))
 
 class KeepEpochs(Callback):
     "Keep copies of the model after some epochs, in `kept`."
@@ -105,11 +112,9 @@ def fit(
     pace:Pace, # Is told of the progress
 ) -> list: # A dict of figures by epoch
     "One cycle, without bars of its own."
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs(ReportProgress(pace)): learn.fit_one_cycle(epochs)
-    names = learn.recorder.metric_names[1:-1]
-    history = [dict(zip(['epoch', *names], [i, *map(float, row)])) for i, row in enumerate(learn.recorder.values)]
-    for row in history: pace.say('    ' + '  '.join(f'{k} {v:.3f}' if k != 'epoch' else f'epoch {v}' for k, v in row.items()))
-    return history
+    report = ReportProgress(pace)
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(report): learn.fit_one_cycle(epochs)
+    return report.history
 
 # %% ../nbs/15_demo.ipynb #000c
 class Demo:
@@ -196,9 +201,9 @@ def fit_ngram(self:Demo):
 @patch
 def run_ngrams(self:Demo):
     "Measure n-gram models of order 1, 4 and the best on the works that the generator is measured on."
-    model = self.ngram
+    s, model = self.settings, self.ngram
     best, found = model.order, {}
-    for order in sorted({1, 4, best}):
+    for order in sorted({1, min(4, s.ngram_order), best}):
         model.order = order
         found[str(order)] = evaluate_lm(model, self.corpus)
         self.pace.say(f'    order {order}: held-out nats a token {found[str(order)]["nats_per_token"]}')
@@ -289,9 +294,9 @@ def run_judgement(self:Demo):
         rows.append(dict(name=name, role=role, score=score, conditional=given))
     ceiling, floor = (next(r['score'] for r in rows if k in r['name']) for k in ('ceiling', 'floor'))
     for r in rows: self.pace.say(f'    {r["name"]:32} {r["score"]}')
-    found = [{**dataclasses.asdict(r['score']), **r, 'score': None, 'normalised': normalised_score(r['score'], floor, ceiling)}
-             for r in rows]
-    for r in found: del r['score']
+    place = lambda score: normalised_score(score, floor, ceiling) if ceiling.log > floor.log else None
+    found = [{**dataclasses.asdict(r['score']), 'name': r['name'], 'role': r['role'], 'conditional': r['conditional'],
+              'normalised': place(r['score'])} for r in rows]
     apart = (ceiling.log - floor.log)/np.hypot(ceiling.se, floor.se)
     self.guess(pieces)
     keep = [dict(ids=p.ids.tolist(), prompt_len=p.prompt_len, info=p.info) for p in pieces]

@@ -4,11 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'BUILDERS', 'AWDLSTM', 'lstm_cell', 'rotate', 'Block', 'Transformer', 'make_model', 'ClipClassifier',
-           'make_classifier', 'load_weights', 'register', 'bare_model', 'file_hash', 'replace_dir', 'save_model',
-           'load_model']
+           'make_classifier', 'load_weights', 'register', 'bare_model', 'replace_dir', 'save_model', 'load_model']
 
 # %% ../nbs/06_models.ipynb #0003
-import hashlib
 import json
 import os
 import shutil
@@ -44,7 +42,7 @@ class AWDLSTM(nn.Module):
     ):
         super().__init__()
         self.body = AWD_LSTM(n_vocab, emb_sz, n_hid, n_layers, pad_token=0, hidden_p=hidden_p, input_p=input_p,
-                             embed_p=embed_p, weight_p=weight_p)
+                             embed_p=embed_p, weight_p=weight_p or 1e-9) # at 0 fastai's WeightDropout fails
         nn.init.normal_(self.body.encoder.weight, std=emb_std)
         self.head = LinearDecoder(n_vocab, emb_sz, output_p, tie_encoder=self.body.encoder)
         self.width = emb_sz
@@ -262,15 +260,15 @@ def register(
     return keep
 
 # %% ../nbs/06_models.ipynb #001b
-def bare_model(model):
-    "The module itself, of a module or a fastai `Learner`."
-    return getattr(model, 'model', model)
-
-def file_hash(
-    path, # A file
-) -> str: # The first 12 digits of its SHA-256
-    "A short name for the content of a file."
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+def bare_model(
+    model, # A module, a fastai `Learner`, or an n-gram model
+    kind:str=None, # What it must be: 'generator' or 'classifier'
+): # The model itself
+    "The model of a `Learner`, or the model as it is; raises `ValueError` where it is of another kind."
+    model = getattr(model, 'model', model)
+    is_kind = {'generator': hasattr(model, 'step'), 'classifier': hasattr(model, 'labels'), None: True}[kind]
+    if not is_kind: raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
+    return model
 
 # %% ../nbs/06_models.ipynb #001c
 def replace_dir(
@@ -316,11 +314,10 @@ def load_model(
         about = json.loads((dir/'model.json').read_text())
         vocab, encoding = Vocab(json.loads((dir/'vocab.json').read_text())), EncodingConfig.from_json(json.dumps(about['encoding']))
         if about['kind'] not in BUILDERS: raise ValueError(f'models of kind {about["kind"]!r} are unknown here')
-        model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
+        with torch.random.fork_rng(): model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
+        model.vocab, model.encoding, model.card = vocab, encoding, about['card']
+        if 'labels' in about: model.labels, model.temperature = about['labels'], about['temperature']
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ValueError(f'{dir} holds no model that musiclm {__version__} can read: {reason}') from e
-    model.vocab, model.encoding, model.card = vocab, encoding, about['card']
-    if 'labels' in about: model.labels, model.temperature = about['labels'], about['temperature']
-    model.hash = file_hash(dir/'model.safetensors')
     return model.to(device) if isinstance(model, nn.Module) else model

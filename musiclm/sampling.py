@@ -175,13 +175,14 @@ def check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, 
         if value is not None and value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
     for name, value in dict(random_freq=random_freq, top_p=top_p, min_p=min_p).items():
         if value is not None and not 0 <= value <= 1: raise ValueError(f'{name} must lie between 0 and 1, not {value}')
+    if top_p == 0: raise ValueError('top_p must be above 0: random_freq=0 takes the likeliest')
     if not temperature > 0: raise ValueError(f'temperature must be above 0, not {temperature}: random_freq=0 takes the likeliest')
 
 def check_prompt(prompt, vocab, which):
     "An id array that begins with `xxbos`; raises `ValueError` where it is not one."
     ids = np.asarray(getattr(prompt, 'ids', prompt), np.int64).ravel()
     if not len(ids) or ids[0] != BOS: raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
-    if ids.max() >= len(vocab): raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(vocab)}: another encoding?')
+    if ids.min() < 0 or ids.max() >= len(vocab): raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(vocab)}: another encoding?')
     return ids[:-1] if ids[-1] == EOS else ids
 
 # %% ../nbs/09_sampling.ipynb #0018
@@ -204,23 +205,25 @@ def sample(
 ) -> list[Piece]: # In the order of their indices
     "Generate pieces, a batch side by side. Raises `ValueError` on options or prompts that make no sense."
     check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, min_p)
-    model, encoder = bare_model(model), make_encoder(bare_model(model).encoding, bare_model(model).vocab.itos)
+    model = bare_model(model, 'generator')
+    encoder = make_encoder(model.encoding, model.vocab.itos)
     prompts = [check_prompt(p, model.vocab, i) for i, p in enumerate(prompts)] if prompts is not None else [np.array([BOS])]
     if not prompts: raise ValueError('the list of prompts is empty: leave it out to begin from nothing')
     rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
     device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else 'cpu'
-    training = getattr(model, 'training', False)
-    if training: model.eval()
-    pieces = []
-    for lo in range(start, start + n, batch_size):
-        index = np.arange(lo, min(lo + batch_size, start + n))
-        rows = np.r_[index, np.full(-len(index)%ROWS, index[0])]
-        chosen = [prompts[i%len(prompts)] for i in rows]
-        ids, removed = write_batch(model, chosen, n_tokens, uniforms(seed, rows, n_tokens),
-                                   encoder.grammar(len(rows), device) if constrain else None, min_tokens, device, **rule)
-        for i, prompt, row, mass in zip(index, chosen, ids, removed):
-            info = dict(index=int(i), seed=seed, prompt=int(i%len(prompts)), removed=float(mass), **rule)
-            pieces.append(Piece(row[:(row != PAD).sum()], encoder, len(prompt), info))
-        if progress: progress(len(pieces))
-    if training: model.train()
+    training, pieces = getattr(model, 'training', False), []
+    try:
+        if training: model.eval()
+        for lo in range(start, start + n, batch_size):
+            index = np.arange(lo, min(lo + batch_size, start + n))
+            rows = np.r_[index, np.full(-len(index)%ROWS, index[0])]
+            chosen = [prompts[i%len(prompts)] for i in rows]
+            ids, removed = write_batch(model, chosen, n_tokens, uniforms(seed, rows, n_tokens),
+                                       encoder.grammar(len(rows), device) if constrain else None, min_tokens, device, **rule)
+            for i, prompt, row, mass in zip(index, chosen, ids, removed):
+                info = dict(index=int(i), seed=seed, prompt=int(i%len(prompts)), removed=float(mass), **rule)
+                pieces.append(Piece(row[:(row != PAD).sum()], encoder, len(prompt), info))
+            if progress: progress(len(pieces))
+    finally:
+        if training: model.train()
     return pieces
