@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import re
 import struct
 import warnings
@@ -77,7 +78,7 @@ def write_whole(
     "Write `data` to `path` so that it appears whole or not at all."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    beside = path.with_name(f'.{path.name}.{os.getpid()}.{threading.get_ident()}.tmp') # threads may write the same file
     try:
         beside.write_bytes(data)
         os.replace(beside, path)

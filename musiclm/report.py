@@ -275,7 +275,8 @@ def score_section(metrics) -> str: # HTML
     top = max(max(with_interval(o)[2] or 0, with_interval(o)[0] or 0) for o in scores)
     share = lambda o: f'{100*with_interval(o["normalised"])[0]:.0f}% of the ceiling' if o.get('normalised') is not None else ''
     count = lambda o: f'n = {o["n"]}' if o.get('n') is not None else ''
-    rows = [dict(o, note=', '.join(filter(None, (count(o), share(o))))) for o in scores]
+    own = lambda o: f'conditional {number(with_interval(o["conditional"])[0])}' if o.get('conditional') is not None else ''
+    rows = [dict(o, note=', '.join(filter(None, (count(o), share(o), own(o))))) for o in scores]
     axis = 1, max(len(labels), math.ceil(top*2)/2, 2)
     drawn = dot_table(rows, axis, 'Musical Inception score; further right is better')
     most = f'from 1 to {len(labels)}, the number of composers that the judge knows' if labels else 'from 1 upwards'
@@ -285,6 +286,10 @@ score</b> is high when it is sure about each clip <em>and</em> the clips as a wh
 it runs {most}. Real music of works that nobody trained on shows what can be reached, random tokens show what costs
 nothing; generated music should lie between. Lines are 95% intervals: sets whose lines overlap widely have not been
 told apart.</p>
+<p class="say">Two things to know. Real bars in random order score like real music, since the judge hears texture more than
+form. And a selection can score below the set that it is chosen from: favourites that sound like one or two composers are
+each clear, and together not varied. The <b>conditional</b> score leaves variety out of it: it asks how surely the judge
+names the composer of the prompt, and is 1 where it merely guesses.</p>
 <div class="panel">{drawn}</div></section>'''
 
 # %% ../nbs/14_report.ipynb #0016
@@ -342,7 +347,7 @@ def curves_html(
     "Training curves, for a page."
     history = plain(history) or []
     keep = lambda v: float(v) if isinstance(v, (int, float)) else None
-    columns = {k: [keep(o.get(k)) for o in history] for o in history[-1:] for k in o if k not in ('epoch', 'time')}
+    columns = {k: [keep(o.get(k)) for o in history] for o in history[-1:] for k in o if k not in ('epoch', 'time', '±')}
     keys = [k for k,v in columns.items() if any(o is not None for o in v)]
     losses = sorted((k for k in keys if 'loss' in k), key=lambda k: 'valid' not in k)[:2]
     panels = ([losses] if losses else []) + [[k] for k in keys if k not in losses]
