@@ -135,9 +135,7 @@ def realness(
     clips:np.ndarray, # (n, length) token ids
 ) -> np.ndarray: # (n,) probability that a person wrote the clip, calibrated
     "What the critic thinks of clips; raises `ValueError` where it is no critic."
-    labels = bare_model(critic, 'classifier').labels
-    if 'real' not in labels: raise ValueError(f'a critic has the labels fake and real, not {", ".join(labels)}')
-    return probabilities(critic, clips)[:, labels.index('real')]
+    return probabilities(critic, clips)[:, bare_model(critic, 'critic').labels.index('real')]
 
 # %% ../nbs/11_critic.ipynb #0014
 def baseline_realness(
@@ -197,7 +195,7 @@ def piece_realness(
     pieces, # `Piece`s
 ) -> np.ndarray: # (n,) probability that a person wrote the piece; NaN where it is too short for a clip
     "What the critic thinks of whole pieces behind their prompts: the mean over clips, in logits."
-    clips, owner = clips_of(pieces, bare_model(critic, 'classifier').clip_length)
+    clips, owner = clips_of(pieces, bare_model(critic, 'critic').clip_length)
     z = logit(np.clip(realness(critic, clips), 1e-6, 1 - 1e-6))
     n = np.bincount(owner, minlength=len(pieces))
     return expit(np.divide(np.bincount(owner, z, len(pieces)), n, out=np.full(len(pieces), np.nan), where=n > 0))

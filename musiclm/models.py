@@ -262,12 +262,13 @@ def register(
 # %% ../nbs/06_models.ipynb #001b
 def bare_model(
     model, # A module, a fastai `Learner`, or an n-gram model
-    kind:str=None, # What it must be: 'generator' or 'classifier'
+    kind:str=None, # What it must be: 'generator', 'classifier' or 'critic'
 ): # The model itself
     "The model of a `Learner`, or the model as it is; raises `ValueError` where it is of another kind."
     model = getattr(model, 'model', model)
-    is_kind = {'generator': hasattr(model, 'step'), 'classifier': hasattr(model, 'labels'), None: True}[kind]
-    if not is_kind: raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
+    labels = getattr(model, 'labels', ())
+    if not {'generator': hasattr(model, 'step'), 'classifier': bool(labels), 'critic': 'real' in labels, None: True}[kind]:
+        raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
     return model
 
 # %% ../nbs/06_models.ipynb #001c

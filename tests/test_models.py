@@ -112,7 +112,7 @@ def test_saved_and_loaded_models_say_the_same(kind, tmp_path):
         assert (again.labels, again.temperature, again.clip_length) == (['alto', 'basso', 'Dvořák'], 1.37, 40)
     if kind != 'ngram': assert not again.training and not any(m.training for m in again.modules())
     twice = load_model(save_model(again, tmp_path/'n'))
-    assert torch.equal(logits_of(twice), logits_of(model)) and load_model(tmp_path/'n').hash == twice.hash
+    assert torch.equal(logits_of(twice), logits_of(model))
 
 
 @pytest.mark.parametrize('kind', KINDS)
