@@ -200,6 +200,7 @@ def sample(
     seed:int=0, # Piece `i` depends on the seed and `i` alone
     min_p:float=None, # … from those at least this fraction as likely as the likeliest
     min_tokens:int=0, # No `xxeos` before so many tokens
+    max_note:float=16, # The grammar ends notes that have sounded for so many beats; None for never
     start:int=0, # Index of the first piece
     progress=None, # Called with the number of pieces written so far
 ) -> list[Piece]: # In the order of their indices
@@ -211,6 +212,8 @@ def sample(
     if not prompts: raise ValueError('the list of prompts is empty: leave it out to begin from nothing')
     rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
     device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else 'cpu'
+    if max_note is not None and not max_note > 0: raise ValueError(f'max_note must be above 0 beats, not {max_note}')
+    limit = None if max_note is None else int(max_note*encoder.config.steps_per_beat)
     training, pieces = getattr(model, 'training', False), []
     try:
         if training: model.eval()
@@ -219,7 +222,7 @@ def sample(
             rows = np.r_[index, np.full(-len(index)%ROWS, index[0])]
             chosen = [prompts[i%len(prompts)] for i in rows]
             ids, removed = write_batch(model, chosen, n_tokens, uniforms(seed, rows, n_tokens),
-                                       encoder.grammar(len(rows), device) if constrain else None, min_tokens, device, **rule)
+                                       encoder.grammar(len(rows), device, limit) if constrain else None, min_tokens, device, **rule)
             for i, prompt, row, mass in zip(index, chosen, ids, removed):
                 info = dict(index=int(i), seed=seed, prompt=int(i%len(prompts)), removed=float(mass), **rule)
                 pieces.append(Piece(row[:(row != PAD).sum()], encoder, len(prompt), info))

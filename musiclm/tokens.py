@@ -7,7 +7,7 @@ __all__ = ['LONGEST_WAIT', 'VIOLIN_LOW', 'PAD', 'BOS', 'EOS', 'SPECIAL', 'STRUCK
            'notewise_vocab', 'fold_octaves', 'columns', 'normal_notes', 'Encoder', 'NotewiseEncoder', 'Grammar',
            'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns', 'make_encoder']
 
-# %% ../nbs/01_tokens.ipynb #0002
+# %% ../nbs/01_tokens.ipynb #0003
 import json
 from dataclasses import asdict, dataclass, fields
 
@@ -18,10 +18,10 @@ from fastcore.basics import patch
 
 from .notes import note_table
 
-# %% ../nbs/01_tokens.ipynb #0005
+# %% ../nbs/01_tokens.ipynb #0006
 LONGEST_WAIT = 1024 # longest single wait, in steps, of the uncapped scheme: 21 bars of 4/4 at 12 steps a beat
 
-# %% ../nbs/01_tokens.ipynb #0006
+# %% ../nbs/01_tokens.ipynb #0007
 @dataclass(frozen=True)
 class EncodingConfig:
     "Options of an encoding; raises `ValueError` where they contradict each other."
@@ -34,7 +34,7 @@ class EncodingConfig:
     fold_violin:bool=False # Fold part 'v' up to the violin's lowest string, G3 (55)
     def __post_init__(self): self.check()
 
-# %% ../nbs/01_tokens.ipynb #0007
+# %% ../nbs/01_tokens.ipynb #0008
 VIOLIN_LOW = 55 # MIDI pitch of a violin's lowest string
 
 @patch
@@ -56,7 +56,7 @@ def check(self:EncodingConfig):
     for low in {lo, self.lowest('v')}:
         if hi - low < 11: raise ValueError(f'a pitch range of {low}..{hi} is under an octave: pitches cannot fold into it')
 
-# %% ../nbs/01_tokens.ipynb #0008
+# %% ../nbs/01_tokens.ipynb #0009
 @patch
 def lowest(self:EncodingConfig,
     part:str, # Name of a part
@@ -64,7 +64,7 @@ def lowest(self:EncodingConfig,
     "Lowest pitch of `part`: that of the range, or of a violin when `fold_violin` is on."
     return max(self.pitch_range[0], VIOLIN_LOW) if self.fold_violin and part == 'v' else self.pitch_range[0]
 
-# %% ../nbs/01_tokens.ipynb #0009
+# %% ../nbs/01_tokens.ipynb #000a
 @patch(as_prop=True)
 def wait_cap(self:EncodingConfig) -> int:
     "Longest single wait in steps."
@@ -85,7 +85,7 @@ def from_json(cls:EncodingConfig,
         raise ValueError(f'the encoding has options that this version of musiclm does not know: {unknown}')
     return cls(**options)
 
-# %% ../nbs/01_tokens.ipynb #000c
+# %% ../nbs/01_tokens.ipynb #000d
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ('xxpad', 'xxbos', 'xxeos')
 
@@ -103,7 +103,7 @@ class Vocab:
     def __hash__(self): return hash(tuple(self.itos))
     def __repr__(self): return f'Vocab of {len(self)} tokens: {" ".join(self.itos[:4])} … {" ".join(self.itos[-2:])}'
 
-# %% ../nbs/01_tokens.ipynb #000d
+# %% ../nbs/01_tokens.ipynb #000e
 def notewise_vocab(
     config:EncodingConfig, # Options
 ) -> Vocab:
@@ -113,7 +113,7 @@ def notewise_vocab(
     notes = [f'{end}{part}{pitch}' for part in config.parts for end in ('', 'end') for pitch in range(lo, hi + 1)]
     return Vocab([*SPECIAL, *waits, *notes])
 
-# %% ../nbs/01_tokens.ipynb #0010
+# %% ../nbs/01_tokens.ipynb #0011
 def fold_octaves(
     pitch:np.ndarray, # MIDI pitches
     lo, # Lowest pitch allowed (a number, or one for each note)
@@ -123,7 +123,7 @@ def fold_octaves(
     pitch = pitch + 12*np.maximum(0, -((pitch - lo)//12)) # rounds up: as many octaves as are missing
     return pitch - 12*np.maximum(0, -((hi - pitch)//12))
 
-# %% ../nbs/01_tokens.ipynb #0012
+# %% ../nbs/01_tokens.ipynb #0013
 def columns(
     notes:pd.DataFrame, # Note table
     config:EncodingConfig, # Options
@@ -138,7 +138,7 @@ def columns(
         raise ValueError(f'part {part.max()} has no name: the encoding has the parts {config.parts}')
     return onset, duration, pitch, part
 
-# %% ../nbs/01_tokens.ipynb #0013
+# %% ../nbs/01_tokens.ipynb #0014
 def normal_notes(
     onset:np.ndarray, # First steps
     duration:np.ndarray, # Lengths in steps
@@ -162,7 +162,7 @@ def normal_notes(
     duration[:-1][again] = np.minimum(duration[:-1], onset[1:] - onset[:-1])[again]
     return onset, duration, channel & 127, channel >> 7
 
-# %% ../nbs/01_tokens.ipynb #0014
+# %% ../nbs/01_tokens.ipynb #0015
 class Encoder:
     "What both encodings share; they add `encode`, `decode` and `grammar`."
     def __repr__(self): return f'{type(self).__name__}({self.config}, {len(self.vocab)} tokens)'
@@ -173,7 +173,7 @@ class Encoder:
         onset, duration, pitch, part = normal_notes(*columns(notes, self.config), self.config)
         return note_table(onset, duration, pitch, part=part, steps_per_beat=self.config.steps_per_beat)
 
-# %% ../nbs/01_tokens.ipynb #0016
+# %% ../nbs/01_tokens.ipynb #0017
 class NotewiseEncoder(Encoder):
     "Note tables to event tokens and back; `.vocab`, `.config`, and by token id `.kind`, `.part_of`, `.pitch_of`, `.wait_of`."
     WAIT, ONSET, END = 1, 2, 3 # values of `.kind`; 0 is `xxpad`, `xxbos` or `xxeos`
@@ -195,7 +195,7 @@ class NotewiseEncoder(Encoder):
         self.token_of[self.rank[events]] = np.arange(len(self.vocab), dtype=np.uint16)[events]
         self.place, self.lowest = place, np.array([self.config.lowest(p) for p in self.config.parts])[self.part_of]
 
-# %% ../nbs/01_tokens.ipynb #0018
+# %% ../nbs/01_tokens.ipynb #0019
 @patch
 def encode(self:NotewiseEncoder,
     notes:pd.DataFrame, # Note table
@@ -203,7 +203,7 @@ def encode(self:NotewiseEncoder,
     "Encode a note table; raises `ValueError` where its grid or parts do not fit the encoding."
     return self.encode_columns(*columns(notes, self.config))
 
-# %% ../nbs/01_tokens.ipynb #0019
+# %% ../nbs/01_tokens.ipynb #001a
 @patch
 def encode_columns(self:NotewiseEncoder,
     onset:np.ndarray, # First steps
@@ -226,7 +226,7 @@ def encode_columns(self:NotewiseEncoder,
     ids[at], ids[0], ids[-1] = self.token_of[key & 0x7ff], BOS, EOS
     return ids
 
-# %% ../nbs/01_tokens.ipynb #001c
+# %% ../nbs/01_tokens.ipynb #001d
 @patch
 def decode(self:NotewiseEncoder,
     ids, # Token ids: any sequence of integers
@@ -244,7 +244,7 @@ def decode(self:NotewiseEncoder,
     notes.attrs['dropped'] = int(n_meant - n_used - (self.kind[read] == self.WAIT).sum())
     return notes
 
-# %% ../nbs/01_tokens.ipynb #001d
+# %% ../nbs/01_tokens.ipynb #001e
 @patch
 def pair_events(self:NotewiseEncoder,
     tokens:np.ndarray, # Ids of onsets and ends in the order of the text
@@ -264,7 +264,7 @@ def pair_events(self:NotewiseEncoder,
     used = note.sum() + (note & ended).sum()
     return step[note], (until - step)[note], channel[note] & 127, 64, channel[note] >> 7, used
 
-# %% ../nbs/01_tokens.ipynb #0022
+# %% ../nbs/01_tokens.ipynb #0023
 @patch
 def to_text(self:Encoder,
     ids, # Token ids
@@ -282,7 +282,7 @@ def from_text(self:Encoder,
         if word not in self.vocab.stoi: raise ValueError(f'word {i} of the text, {word!r}, is not a token of this vocabulary')
     return np.array([self.vocab.stoi[w] for w in words], np.uint16)
 
-# %% ../nbs/01_tokens.ipynb #0025
+# %% ../nbs/01_tokens.ipynb #0026
 @patch
 def transposition(self:NotewiseEncoder,
     semitones:int, # Upwards; negative is down
@@ -293,7 +293,7 @@ def transposition(self:NotewiseEncoder,
     inside = (pitch >= self.lowest) & (pitch <= self.config.pitch_range[1])
     return np.where(self.part_of < 0, ids, np.where(inside, ids + semitones, PAD)).astype(np.uint16)
 
-# %% ../nbs/01_tokens.ipynb #0026
+# %% ../nbs/01_tokens.ipynb #0027
 @patch
 def transpose(self:Encoder,
     ids, # Token ids of a piece
@@ -313,7 +313,7 @@ def transpose(self:NotewiseEncoder,
     moved = self.transposition(semitones)[ids]
     return moved if moved.all() else Encoder.transpose(self, ids, semitones)
 
-# %% ../nbs/01_tokens.ipynb #0029
+# %% ../nbs/01_tokens.ipynb #002a
 @patch
 def clip(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
@@ -327,13 +327,14 @@ def clip(self:Encoder,
         if len(cut) >= length + (0 if whole else 64): return cut[:length]
         if whole: return None
 
-# %% ../nbs/01_tokens.ipynb #002c
+# %% ../nbs/01_tokens.ipynb #002d
 class Grammar:
     "Which token may come next, for `n` pieces at once."
     def __init__(self,
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
         device='cpu', # Where the masks are wanted
+        max_note:int=None, # Steps after which a note must end, at the next step where something happens; None for never
     ):
         table = lambda a: torch.as_tensor(np.asarray(a), device=device)
         self.waits, self.events = slice(3, 3 + encoder.config.wait_cap), 3 + encoder.config.wait_cap
@@ -346,8 +347,10 @@ class Grammar:
         self.last = torch.full((n, 1), -1, device=device) # rank of the last event of the step
         self.sounding = torch.zeros(n, 1, dtype=torch.long, device=device)
         self.after = torch.full((n, 1), BOS, device=device) # the last token
+        self.max_note, self.wait, self.is_end = max_note, table(encoder.wait_of), table(encoder.kind == encoder.END)
+        self.step, self.begun = torch.zeros_like(self.after), torch.zeros_like(self.ready, dtype=torch.long)
 
-# %% ../nbs/01_tokens.ipynb #002d
+# %% ../nbs/01_tokens.ipynb #002e
 @patch
 def legal(self:Grammar) -> torch.Tensor: # (n, V) bool
     "Mask of the tokens that may come next; there is always one."
@@ -355,9 +358,20 @@ def legal(self:Grammar) -> torch.Tensor: # (n, V) bool
     event = self.after >= self.events
     mask[:, self.waits] = event | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
+    return mask if self.max_note is None else self.end_overdue(mask)
+
+@patch
+def end_overdue(self:Grammar,
+    mask:torch.Tensor, # (n, V) bool
+) -> torch.Tensor: # (n, V) bool
+    "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
+    overdue = self.ready & self.is_end & (self.step - self.begun >= self.max_note)
+    first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
+    mask &= self.rank <= first
+    mask[:, self.waits] &= first == 1 << 20
     return mask
 
-# %% ../nbs/01_tokens.ipynb #002e
+# %% ../nbs/01_tokens.ipynb #002f
 @patch
 def advance(self:Grammar,
     tokens:torch.Tensor, # (n,) token ids, long
@@ -367,6 +381,8 @@ def advance(self:Grammar,
     event = tokens >= self.events
     self.after = tokens
     self.last = torch.where(event, self.rank[tokens], -1)
+    self.step = self.step + self.wait[tokens]
+    self.begun.scatter_(1, self.partner[tokens], self.step)
     self.sounding += torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
     self.ready.scatter_(1, self.partner[tokens], event)
     self.ready.scatter_(1, tokens, False)
@@ -375,11 +391,12 @@ def advance(self:Grammar,
 def grammar(self:NotewiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
+    max_note:int=None, # Steps after which a note must end; None for never
 ) -> Grammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return Grammar(self, n, device)
+    return Grammar(self, n, device, max_note)
 
-# %% ../nbs/01_tokens.ipynb #0033
+# %% ../nbs/01_tokens.ipynb #0034
 class ChordwiseEncoder(Encoder):
     "Note tables to one token a part and step, and back; call `fit` before `encode`."
     def __init__(self,
@@ -391,7 +408,7 @@ class ChordwiseEncoder(Encoder):
         self.n_replaced = 0
         self.set_vocab(Vocab(itos or [*SPECIAL, *self.config.part_order]))
 
-# %% ../nbs/01_tokens.ipynb #0034
+# %% ../nbs/01_tokens.ipynb #0035
 STRUCK, HELD = 1, 2 # values of a chord's pitches; 0 is silent
 
 def chord_text(
@@ -409,7 +426,7 @@ def read_chord(
     for word in filter(None, text[len(part):].split('.')): chord[int(word.rstrip('~'))] = HELD if word[-1] == '~' else STRUCK
     return part, chord
 
-# %% ../nbs/01_tokens.ipynb #0036
+# %% ../nbs/01_tokens.ipynb #0037
 @patch
 def set_vocab(self:ChordwiseEncoder,
     vocab:Vocab, # Special tokens, then chords
@@ -421,7 +438,7 @@ def set_vocab(self:ChordwiseEncoder,
     self.part_of = np.array([-1]*3 + [self.config.parts.index(p) for p in parts])
     self.id_of = {(p, c.tobytes()): i for i, (p, c) in enumerate(zip(self.part_of, self.chords)) if i > 2}
 
-# %% ../nbs/01_tokens.ipynb #0037
+# %% ../nbs/01_tokens.ipynb #0038
 @patch
 def grid(self:ChordwiseEncoder,
     notes:pd.DataFrame, # Note table
@@ -435,7 +452,7 @@ def grid(self:ChordwiseEncoder,
     grid[onset, part, pitch] = STRUCK
     return grid
 
-# %% ../nbs/01_tokens.ipynb #0038
+# %% ../nbs/01_tokens.ipynb #0039
 @patch
 def fit(self:ChordwiseEncoder,
     tables, # Note tables of the training split
@@ -452,7 +469,7 @@ def fit(self:ChordwiseEncoder,
     self.set_vocab(Vocab([*SPECIAL, *(chord_text(p, np.frombuffer(c, np.uint8)) for p, c in rests + common)]))
     return self
 
-# %% ../nbs/01_tokens.ipynb #0039
+# %% ../nbs/01_tokens.ipynb #003a
 @patch
 def token(self:ChordwiseEncoder,
     part:int, # Part index
@@ -463,7 +480,7 @@ def token(self:ChordwiseEncoder,
     if known is not None: return known, True
     return int(((self.chords != chord).sum(1) + 1000*(self.part_of != part)).argmin()), False
 
-# %% ../nbs/01_tokens.ipynb #003a
+# %% ../nbs/01_tokens.ipynb #003b
 @patch
 def encode(self:ChordwiseEncoder,
     notes:pd.DataFrame, # Note table
@@ -479,7 +496,7 @@ def encode(self:ChordwiseEncoder,
         if tokens: ids[:, place] = np.array([i for i, _ in tokens], np.uint16)[which.ravel()]
     return np.r_[np.uint16(BOS), ids.ravel(), np.uint16(EOS)]
 
-# %% ../nbs/01_tokens.ipynb #003b
+# %% ../nbs/01_tokens.ipynb #003c
 @patch
 def decode(self:ChordwiseEncoder,
     ids, # Token ids: any sequence of integers
@@ -502,7 +519,7 @@ def decode(self:ChordwiseEncoder,
     notes.attrs['dropped'] = int(n - n_used)
     return notes
 
-# %% ../nbs/01_tokens.ipynb #003c
+# %% ../nbs/01_tokens.ipynb #003d
 @patch
 def to_grid(self:ChordwiseEncoder,
     ids:np.ndarray, # Ids of chords
@@ -514,7 +531,7 @@ def to_grid(self:ChordwiseEncoder,
     grid[step, self.part_of[ids]] = self.chords[ids]
     return grid, len(ids)
 
-# %% ../nbs/01_tokens.ipynb #003e
+# %% ../nbs/01_tokens.ipynb #003f
 class Turns:
     "Which chord may come next, for `n` pieces at once: one of the part whose turn it is."
     def __init__(self,
@@ -543,11 +560,12 @@ class Turns:
 def grammar(self:ChordwiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
+    max_note:int=None, # Not needed: a chord that is not held ends by itself
 ) -> Turns:
     "The grammar of this encoding, at the start of `n` pieces."
     return Turns(self, n, device)
 
-# %% ../nbs/01_tokens.ipynb #0041
+# %% ../nbs/01_tokens.ipynb #0042
 def make_encoder(
     config:EncodingConfig, # Options
     itos=None, # Vocabulary, needed by the chordwise scheme only

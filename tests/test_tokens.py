@@ -187,3 +187,18 @@ def test_chordwise_turns():
     row = random_text(enc.grammar(1), 41, enc, seed=1, eos=False)[0]
     assert enc.part_of[row[:40]].tolist() == [0, 1]*20
     assert PAD not in row
+
+
+@pytest.mark.parametrize('config', [CONFIGS['default'], CONFIGS['trio'], CONFIGS['piano first']], ids=['default', 'trio', 'piano first'])
+def test_no_note_outlasts_its_limit(config):
+    enc = NotewiseEncoder(config)
+    rows = random_text(enc.grammar(32, max_note=30), 300, enc, seed=3, eos=False)
+    free = random_text(enc.grammar(32), 300, enc, seed=3, eos=False)
+    longest = lambda texts: max(enc.decode(np.r_[BOS, row])['duration'].max() for row in texts)
+    assert longest(rows) < 30 + config.wait_cap < longest(free)
+    for row in rows:
+        notes = enc.decode(np.r_[BOS, row])
+        assert notes.attrs['dropped'] == 0
+        again = enc.encode(notes)[1:]
+        closed = np.flatnonzero(enc.kind[row] == enc.WAIT)[-1]
+        assert (again[:closed] == row[:closed]).all()
