@@ -35,13 +35,15 @@ class MusicalInceptionScore(Callback):
         self.judge, self.corpus, self.n, self.every, self.split = bare_model(judge), corpus, n, every, split
         self.prompt_tokens, self.seed, self.rule = prompt_tokens, seed, rule
         self.scores, self.latest = {}, None
-        if n <= len(self.judge.labels): raise ValueError(f'{n} clips are too few for {len(self.judge.labels)} composers')
+        if n <= len(self.judge.labels):
+            raise ValueError(f'{n} clips are too few for {len(self.judge.labels)} composers')
 
 # %% ../nbs/12_callbacks.ipynb #0006
 @patch
 def after_create(self:MusicalInceptionScore):
     "Add two columns to the table, and check that judge and generator speak of the same tokens."
-    if self.learn.model.vocab != self.judge.vocab: raise ValueError('the judge has another vocabulary than the generator')
+    if self.learn.model.vocab != self.judge.vocab:
+        raise ValueError('the judge has another vocabulary than the generator')
     column = lambda f, name: ValueMetric(lambda: np.nan if self.latest is None else f(self.latest), name)
     self.learn.metrics = [*self.learn.metrics, column(lambda s: s.value, 'inception'),
                           column(lambda s: (s.high - s.low)/2, '±')]

@@ -27,7 +27,8 @@ def encode(args):
     from musiclm.corpus import COMPOSERS, folder_corpus, music21_corpus
     if args.source.startswith('music21:'):
         name = args.source.removeprefix('music21:')
-        if name not in (*COMPOSERS, 'all'): raise ValueError(f'no corpus {name!r} in music21: there are {", ".join(COMPOSERS)} and all')
+        if name not in (*COMPOSERS, 'all'):
+            raise ValueError(f'no corpus {name!r} in music21: there are {", ".join(COMPOSERS)} and all')
         corpus = music21_corpus(COMPOSERS if name == 'all' else name, workers=args.workers)
     else: corpus = folder_corpus(args.source, workers=args.workers, seed=args.seed)
     corpus.save(args.out)
@@ -55,7 +56,8 @@ def inspect(args):
     from musiclm.tokens import NotewiseEncoder
     if Path(args.source).is_dir():
         corpus = Corpus.load(args.source)
-        if not 0 <= args.piece < len(corpus): raise ValueError(f'{args.source} has the pieces 0 to {len(corpus) - 1}, no piece {args.piece}')
+        if not 0 <= args.piece < len(corpus):
+            raise ValueError(f'{args.source} has the pieces 0 to {len(corpus) - 1}, no piece {args.piece}')
         notes, encoder, ids = corpus.notes(args.piece), corpus.encoder, corpus.tokens(args.piece)
         print(corpus, corpus.summary().to_string(), f'\npiece {args.piece}: {corpus.manifest.piece[args.piece]}', sep='\n')
     else:
@@ -110,9 +112,12 @@ def train_composer(args, corpus):
     from musiclm.composer import calibrate, composer_figures, composer_learner, probabilities
     from musiclm.critic import real_clips
     from musiclm.data import classifier_dataloaders
-    cut = {s: real_clips(corpus, s, args.clips if s == 'train' else None, args.length, seed=args.seed) for s in ('train', 'valid', 'test')}
-    clips, names = (np.concatenate([cut[s][k] if k == 0 else cut[s][1]['composer'] for s in ('train', 'valid')]) for k in (0, 1))
-    dls = classifier_dataloaders(clips, names, np.arange(len(clips)) >= len(cut['train'][0]), corpus.encoder, bs=args.bs, seed=args.seed)
+    n = dict(train=args.clips, valid=None, test=None)
+    cut = {s: real_clips(corpus, s, n[s], args.length, seed=args.seed) for s in n}
+    clips = np.concatenate([cut[s][0] for s in ('train', 'valid')])
+    names = np.concatenate([cut[s][1]['composer'] for s in ('train', 'valid')])
+    is_valid = np.arange(len(clips)) >= len(cut['train'][0])
+    dls = classifier_dataloaders(clips, names, is_valid, corpus.encoder, bs=args.bs, seed=args.seed)
     learn = composer_learner(dls, arch=args.arch, size=args.size)
     learn.fit_one_cycle(args.epochs)
     calibrate(learn, cut['valid'][0], cut['valid'][1]['composer'])
@@ -133,7 +138,8 @@ def train_critic(args, corpus):
     n = dict(train=args.clips, valid=args.clips//5, test=args.clips//4)
     clips, info = critic_clips(corpus, models, RULES, n, args.length, seed=args.seed)
     use, valid = info['split'].isin(['train', 'valid']).to_numpy(), (info['split'] == 'valid').to_numpy()
-    dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], bs=args.bs, seed=args.seed)
+    dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs,
+                                 seed=args.seed)
     learn = critic_learner(dls, arch=args.arch, size=args.size)
     learn.fit_one_cycle(args.epochs)
     calibrate(learn, clips[valid], info['label'][valid])
@@ -177,7 +183,9 @@ def generate(args):
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
     model, critic = open_model(args.generator, 'generator'), open_model(args.critic, 'critic') if args.critic else None
     encoder, prompts = make_encoder(model.encoding, model.vocab.itos), None
-    if args.prompt: prompts = [encoder.encode(read_score(args.prompt, encoder.config.steps_per_beat, encoder.config.parts))[:args.prompt_tokens]]
+    if args.prompt:
+        score = read_score(args.prompt, encoder.config.steps_per_beat, encoder.config.parts)
+        prompts = [encoder.encode(score)[:args.prompt_tokens]]
     with tqdm(total=args.n, unit='piece') as bar:
         pieces = sample(model, args.n, args.tokens, prompts, args.batch_size, args.random_freq, args.top_k, args.top_p,
                         args.temperature, seed=args.seed, progress=lambda n: bar.update(n - bar.n))
@@ -243,7 +251,9 @@ def guess(args):
     for path in args.files:
         piece = Piece(encoder.encode(read_score(path, part_map=args.parts)), encoder, 1)
         try: p = probabilities(judge, clips_of([piece], judge.clip_length)[0]).mean(0)
-        except ValueError: raise ValueError(f'{path} is too short: the judge hears {judge.clip_length} tokens, it has {len(piece.ids)}') from None
+        except ValueError:
+            size = f'{len(piece.ids)} tokens, and the judge hears {judge.clip_length}'
+            raise ValueError(f'{path} is too short: {size}') from None
         print(f'{path}: ' + ', '.join(f'{judge.labels[i]} {p[i]:.0%}' for i in np.argsort(-p)))
 
 def report(args):

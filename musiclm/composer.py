@@ -48,8 +48,8 @@ def clip_learner(
     length = len(dls.train_ds[0][0])
     model = make_classifier(len(dls.encoder.vocab), dls.labels, arch, size, n_emb, p, length, **(options or {}))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd, moms=(.9, .9, .9),
-                   metrics=metrics, cbs=[GradientClip(1.), *L(cbs)], **kwargs)
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
+                   moms=(.9, .9, .9), metrics=metrics, cbs=[GradientClip(1.), *L(cbs)], **kwargs)
 
 # %% ../nbs/10_composer.ipynb #0007
 def composer_learner(
@@ -71,7 +71,8 @@ def run_clips(
     "Read clips in evaluation mode; raises `ValueError` on ids that the model does not know."
     model, clips = bare_model(model, 'classifier'), np.asarray(clips)
     if clips.ndim != 2: raise ValueError(f'clips must be an array (n, length), not of shape {clips.shape}')
-    if len(clips) and int(clips.max()) >= len(model.vocab): raise ValueError('clips have ids beyond the judge\'s vocabulary')
+    if len(clips) and int(clips.max()) >= len(model.vocab):
+        raise ValueError('clips have ids beyond the judge\'s vocabulary')
     if clips.shape[1] != model.clip_length:
         raise ValueError(f'clips of {clips.shape[1]} tokens for a classifier trained on clips of {model.clip_length}')
     training, device = model.training, next(model.parameters()).device
@@ -127,7 +128,8 @@ def histograms(
 ) -> np.ndarray: # (n, d): counts of tokens, then of intervals from -24 to 24 in each part
     "Counts of tokens and of melodic intervals in each clip."
     clips = np.asarray(clips, np.int64)
-    count = lambda rows, values, width: np.bincount(rows*width + values, minlength=len(clips)*width).reshape(len(clips), width)
+    def count(rows, values, width):
+        return np.bincount(rows*width + values, minlength=len(clips)*width).reshape(len(clips), width)
     row = np.arange(len(clips)).repeat(clips.shape[1])
     found = [count(row, clips.ravel(), len(encoder.vocab))]
     for part in range(len(encoder.config.parts)):

@@ -42,7 +42,8 @@ def generated_clips(
     found, where, chance = [], [], np.random.default_rng([seed, 1])
     for start in range(0, 4*n, n):
         size = length + MARGIN
-        pieces = sample(model, n - len(found), size, prompts, seed=seed, start=start, min_tokens=size, **{'batch_size': 128, **rule})
+        pieces = sample(model, n - len(found), size, prompts, seed=seed, start=start, min_tokens=size,
+                        **{'batch_size': 128, **rule})
         for p in pieces:
             at = p.prompt_len + int(chance.integers(MARGIN//2))
             if (clip := p.encoder.clip(p.ids, at, length)) is not None:
@@ -116,8 +117,8 @@ def load_clips(
     "Read clips that `save_clips` wrote."
     places = sorted(Path(dir).glob('*/*/clips.npy'))
     if not places: raise ValueError(f'{dir} holds no clips: expected folders such as train/real')
-    tables = [pd.read_csv(p.with_suffix('.csv'), keep_default_na=False).assign(label=p.parent.name, split=p.parent.parent.name)
-              for p in places]
+    read = lambda p: pd.read_csv(p.with_suffix('.csv'), keep_default_na=False)
+    tables = [read(p).assign(label=p.parent.name, split=p.parent.parent.name) for p in places]
     return np.concatenate([np.load(p, allow_pickle=False) for p in places]), pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/11_critic.ipynb #0010
@@ -126,7 +127,8 @@ def critic_learner(
     **kwargs, # Further arguments of `clip_learner`
 ) -> Learner:
     "A `Learner` for a critic."
-    if list(dls.labels) != ['fake', 'real']: raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
+    if list(dls.labels) != ['fake', 'real']:
+        raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
     return clip_learner(dls, **kwargs)
 
 # %% ../nbs/11_critic.ipynb #0011
@@ -149,8 +151,10 @@ def baseline_realness(
     notes = (encoder.kind[clips] == encoder.ONSET).sum(1)
     text = [' '.join(map(str, c)) for c in clips]
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r'\S+', sublinear_tf=True, min_df=3)
-    models = {'length in beats and notes': (make_pipeline(StandardScaler(), LogisticRegression()), np.c_[beats, notes, beats*notes]),
-              'pairs of tokens': (make_pipeline(words, LogisticRegression(C=10, max_iter=1000)), np.array(text, object))}
+    length = make_pipeline(StandardScaler(), LogisticRegression())
+    pairs = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
+    models = {'length in beats and notes': (length, np.c_[beats, notes, beats*notes]),
+              'pairs of tokens': (pairs, np.array(text, object))}
     return {name: m.fit(x[train], is_real[train]).decision_function(x[~train]) for name, (m, x) in models.items()}
 
 # %% ../nbs/11_critic.ipynb #0015
@@ -186,7 +190,8 @@ def clips_of(
         starts = dict.fromkeys(np.linspace(p.prompt_len, last, per_piece).astype(int).tolist())
         found += [(i, p.encoder.clip(p.ids, start, length)) for start in starts]
     found = [(i, c) for i, c in found if c is not None]
-    if not found: raise ValueError(f'no piece goes on for {length} tokens behind its prompt, as is needed here: write longer pieces')
+    if not found:
+        raise ValueError(f'no piece goes on for {length} tokens behind its prompt, as is needed here: write longer pieces')
     return np.stack([c for _, c in found]), np.array([i for i, _ in found])
 
 # %% ../nbs/11_critic.ipynb #0019

@@ -45,7 +45,8 @@ class LMLoader(TfmdDL):
         if bs < 1 or seq_len < 1: raise ValueError(f'bs and seq_len must be at least 1, not {bs} and {seq_len}')
         self.n_tokens = sum(len(self.do_item(i)[0]) for i in range(len(dataset)))
         self.row = (self.n_tokens - 1)//bs
-        if not self.row: raise ValueError(f'{self.n_tokens} tokens do not fill {bs} rows: give more music or a smaller bs')
+        if not self.row:
+            raise ValueError(f'{self.n_tokens} tokens do not fill {bs} rows: give more music or a smaller bs')
     def __len__(self): return -(-self.row//self.seq_len)
     def new(self, dataset=None, cls=None, **kwargs):
         own = dict(seq_len=self.seq_len, seed=self.seed, shuffle=self.shuffle_pieces)
@@ -118,7 +119,8 @@ def classifier_dataloaders(
     "DataLoaders of clips for a classifier; raises `ValueError` where a class has no clip to train on."
     labels, is_valid = np.asarray(labels, str), np.asarray(is_valid, bool)
     classes = sorted(set(labels.tolist())) if classes is None else list(classes)
-    if missing := sorted(set(classes) - set(labels[~is_valid].tolist())): raise ValueError(f'no clip to train on of {missing}')
+    if missing := sorted(set(classes) - set(labels[~is_valid].tolist())):
+        raise ValueError(f'no clip to train on of {missing}')
     block = DataBlock(blocks=(TokenBlock(encoder), CategoryBlock(vocab=classes, sort=False)),
                       get_x=lambda i: clips[i], get_y=lambda i: labels[i],
                       splitter=lambda items: (np.flatnonzero(~is_valid).tolist(), np.flatnonzero(is_valid).tolist()),

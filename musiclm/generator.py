@@ -43,8 +43,9 @@ def generator_learner(
     model.vocab, model.encoding = dls.vocab, dls.encoder.config
     recurrent = isinstance(model, AWDLSTM)
     cbs = [*(rnn_cbs(alpha=.2, beta=.1) if recurrent else []), GradientClip(clip), *L(cbs)]
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr or (1.2e-2 if recurrent else 1e-3),
-                   wd=wd, moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
+    lr = lr or (1.2e-2 if recurrent else 1e-3)
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
+                   moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
 
 # %% ../nbs/08_generator.ipynb #0008
 @torch.no_grad()

@@ -190,7 +190,8 @@ def make_model(
 ) -> nn.Module: # With `.build`, what `load_model` needs to make it again
     "A language model with random weights; raises `ValueError` on an unknown architecture or size."
     if arch not in ARCHS: raise ValueError(f'unknown architecture {arch!r}: there are {", ".join(ARCHS)}')
-    if size not in ARCHS[arch]['sizes']: raise ValueError(f'unknown size {size!r}: there are {", ".join(ARCHS[arch]["sizes"])}')
+    if size not in ARCHS[arch]['sizes']:
+        raise ValueError(f'unknown size {size!r}: there are {", ".join(ARCHS[arch]["sizes"])}')
     options = {**ARCHS[arch]['sizes'][size], **options}
     model = ARCHS[arch]['model'](n_vocab, **options)
     model.build = dict(kind='generator', arch=arch, size=size, options=options)
@@ -310,10 +311,12 @@ def load_model(
 ): # A module in evaluation mode with `.vocab`, `.encoding`, `.card`, and for classifiers `.labels` and `.temperature`
     "Read a model; raises `ValueError` where there is none, or one of another kind or version."
     dir = Path(dir)
-    if not (dir/'model.json').is_file(): raise ValueError(f'{dir} holds no model: `model.json` is missing (see `musiclm train`)')
+    if not (dir/'model.json').is_file():
+        raise ValueError(f'{dir} holds no model: `model.json` is missing (see `musiclm train`)')
     try:
         about = json.loads((dir/'model.json').read_text())
-        vocab, encoding = Vocab(json.loads((dir/'vocab.json').read_text())), EncodingConfig.from_json(json.dumps(about['encoding']))
+        vocab = Vocab(json.loads((dir/'vocab.json').read_text()))
+        encoding = EncodingConfig.from_json(json.dumps(about['encoding']))
         if about['kind'] not in BUILDERS: raise ValueError(f'models of kind {about["kind"]!r} are unknown here')
         with torch.random.fork_rng(): model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
         model.vocab, model.encoding, model.card = vocab, encoding, about['card']

@@ -176,13 +176,16 @@ def check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, 
     for name, value in dict(random_freq=random_freq, top_p=top_p, min_p=min_p).items():
         if value is not None and not 0 <= value <= 1: raise ValueError(f'{name} must lie between 0 and 1, not {value}')
     if top_p == 0: raise ValueError('top_p must be above 0: random_freq=0 takes the likeliest')
-    if not temperature > 0: raise ValueError(f'temperature must be above 0, not {temperature}: random_freq=0 takes the likeliest')
+    if not temperature > 0:
+        raise ValueError(f'temperature must be above 0, not {temperature}: random_freq=0 takes the likeliest')
 
 def check_prompt(prompt, vocab, which):
     "An id array that begins with `xxbos`; raises `ValueError` where it is not one."
     ids = np.asarray(getattr(prompt, 'ids', prompt), np.int64).ravel()
-    if not len(ids) or ids[0] != BOS: raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
-    if ids.min() < 0 or ids.max() >= len(vocab): raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(vocab)}: another encoding?')
+    if not len(ids) or ids[0] != BOS:
+        raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
+    if ids.min() < 0 or ids.max() >= len(vocab):
+        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(vocab)}: another encoding?')
     return ids[:-1] if ids[-1] == EOS else ids
 
 # %% ../nbs/09_sampling.ipynb #0018
