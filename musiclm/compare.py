@@ -12,7 +12,6 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from .composer import embeddings, judge_hash, probabilities

@@ -23,7 +23,7 @@ import platformdirs
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .notes import (ScoreError, cache_key, cached_notes, note_table, read_for_corpus, read_notes, remembered,
+from .notes import (ScoreError, cache_key, note_table, read_for_corpus, read_notes, remembered,
                            MIDI_SUFFIXES, NOTATED_SUFFIXES)
 from .tokens import EncodingConfig, NotewiseEncoder, make_encoder
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from fastai.data.all import CategoryBlock, DataBlock, DataLoaders, TfmdDL, Transform, TransformBlock
 from fastcore.basics import patch
-from fastcore.meta import delegates
 
 from .corpus import Corpus
 from .tokens import NotewiseEncoder

@@ -9,7 +9,6 @@ __all__ = ['QUICK', 'CLASSIFIER', 'RULES', 'STAGES', 'DemoSettings', 'Pace', 'Re
 # %% ../nbs/15_demo.ipynb #0003
 import dataclasses
 import json
-import os
 import random
 import shutil
 import time
@@ -32,12 +31,12 @@ from .compare import shuffle_bars
 from .composer import (baseline_probabilities, calibrate, composer_figures, composer_learner, judge_hash,
                               probabilities)
 from .corpus import Corpus, music21_corpus
-from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, load_clips, rank,
+from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, rank,
                             real_clips, save_clips)
 from .data import classifier_dataloaders, lm_dataloaders
 from .generator import evaluate_lm, generator_learner
 from .metrics import conditional_inception_score, inception_score, normalised_score
-from .models import bare_model, load_model, replace_dir, save_model
+from .models import load_model, replace_dir, save_model
 from .ngram import NGram
 from .report import write_json, write_report
 from .sampling import Piece, held_out_prompts, sample
@@ -91,9 +90,10 @@ class Pace:
 class ReportProgress(Callback):
     "Tell a `Pace` how far a training is, and say each epoch's figures."
     order = Recorder.order + 1 # the Recorder has written its row by then
-    def __init__(self, pace): self.pace, self.history = pace, []
+    def __init__(self, pace, start=0.): self.pace, self.start, self.history = pace, start, []
     def after_batch(self):
-        if self.training: self.pace.to(self.epoch + (self.iter + 1)/self.n_iter, self.n_epoch)
+        done = (self.epoch + (self.iter + 1)/self.n_iter)/self.n_epoch
+        if self.training: self.pace.to(self.start + (1 - self.start)*done)
     def after_epoch(self):
         recorder = self.learn.recorder
         row = dict(zip(recorder.metric_names[1:-1], map(float, recorder.values[-1])))
@@ -111,9 +111,10 @@ def fit(
     learn, # A `Learner`
     epochs:int,
     pace:Pace, # Is told of the progress
+    start:float=0., # How much of the stage was done before
 ) -> list: # A dict of figures by epoch
     "One cycle, without bars of its own."
-    report = ReportProgress(pace)
+    report = ReportProgress(pace, start)
     with learn.no_bar(), learn.no_logging(), learn.added_cbs(report): learn.fit_one_cycle(epochs)
     return report.history
 
@@ -229,16 +230,20 @@ def run_pieces(self:Demo):
         title = getattr(row, 'title', row.piece)
         p.info.update(name=f'Piece {p.info["index"] + 1}', prompt=f'{title} ({row.composer})',
                       prompt_composer=row.composer, prompt_work=row.work)
-    keep = [dict(ids=p.ids.tolist(), prompt_len=p.prompt_len, info=p.info) for p in pieces]
-    (self.work/'pieces.json').write_text(json.dumps(keep))
+    self.keep_pieces(pieces)
     rate = s.n_pieces*s.n_tokens/seconds
     self.pace.say(f'    {rate:,.0f} tokens a second')
     removed = float(np.mean([p.info['removed'] for p in pieces]))
     return dict(sampling=dict(tokens_per_second=rate, removed_by_grammar=removed, **RULES['original']))
 
 @patch
+def keep_pieces(self:Demo, pieces):
+    "Leave the pieces for the stages that follow."
+    write_json([dict(ids=p.ids, prompt_len=p.prompt_len, info=p.info) for p in pieces], self.work/'pieces.json')
+
+@patch
 def read_pieces(self:Demo):
-    "The pieces as `run_pieces` left them."
+    "The pieces as `keep_pieces` left them."
     return [Piece(np.array(p['ids'], np.uint16), self.corpus.encoder, p['prompt_len'], p['info'])
             for p in json.loads((self.work/'pieces.json').read_text())]
 
@@ -246,15 +251,17 @@ def read_pieces(self:Demo):
 @patch
 def run_critic(self:Demo):
     "Make real and generated clips, train the critic on them, calibrate it, and measure it on test works."
-    s, c = self.settings, self.corpus
-    cut, info = critic_clips(c, {'half-trained': self.early, 'trained': self.generator}, RULES, dict(s.critic_fakes),
-                             s.clip_length, s.prompt_tokens, s.seed + 1, lambda n: self.pace.to(n, 36))
+    s, c, start = self.settings, self.corpus, .3 # making the clips takes so much of the stage
+    generators = {'half-trained': self.early, 'trained': self.generator}
+    n_sets = len(s.critic_fakes)*len(generators)*len(RULES)
+    cut, info = critic_clips(c, generators, RULES, dict(s.critic_fakes), s.clip_length, s.prompt_tokens, s.seed + 1,
+                             lambda n: self.pace.to(start*n, n_sets))
     save_clips(self.work/'clips', cut, info)
     use = info['split'].isin(['train', 'valid']).to_numpy()
     dls = classifier_dataloaders(cut[use], info['label'][use], (info['split'] == 'valid')[use], c.encoder,
                                  classes=['fake', 'real'], seed=s.seed, device=self.device)
     learn = critic_learner(dls, **CLASSIFIER)
-    history = fit(learn, s.critic_epochs, self.pace)
+    history = fit(learn, s.critic_epochs, self.pace, start)
     valid = (info['split'] == 'valid').to_numpy()
     calibrate(learn, cut[valid], info['label'][valid])
     found = critic_figures(learn, cut, info, c.encoder)
@@ -302,8 +309,7 @@ def run_judgement(self:Demo):
               'normalised': place(r['score'])} for r in rows]
     apart = (ceiling.log - floor.log)/np.hypot(ceiling.se, floor.se)
     self.guess(pieces)
-    keep = [dict(ids=p.ids.tolist(), prompt_len=p.prompt_len, info=p.info) for p in pieces]
-    (self.work/'pieces.json').write_text(json.dumps(keep))
+    self.keep_pieces(pieces)
     return dict(scores=found, judge=dict(hash=judge_hash(self.judge), temperature=self.judge.temperature, labels=labels,
                                          ceiling_above_floor_in_standard_errors=apart))
 

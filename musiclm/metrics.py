@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.spatial.distance import cdist
-from scipy.special import log_softmax, softmax, xlogy
+from scipy.special import log_softmax, xlogy
 from scipy.stats import norm, t as student_t, wasserstein_distance
 
 # %% ../nbs/02_metrics.ipynb #0006

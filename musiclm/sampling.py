@@ -149,14 +149,14 @@ def write_batch(
     for row, p in zip(ids, prompts): row[:len(p)] = torch.from_numpy(np.asarray(p, np.int64))
     coin, u = torch.from_numpy(random).to(device).unbind(1)
     state, removed, done = model.init_state(n), torch.zeros(n, device=device), torch.zeros(n, dtype=torch.bool, device=device)
-    never = torch.zeros(len(model.vocab), dtype=torch.bool, device=device)
-    never[[PAD, BOS]] = True
+    never, ends = torch.zeros(2, len(model.vocab), dtype=torch.bool, device=device)
+    never[[PAD, BOS]], ends[EOS], shortest = True, True, int(start.min())
     for t in range(ids.shape[1] - 1):
         logits, state = model.step(ids[:, t], state)
         if grammar is not None: grammar.advance(ids[:, t])
         at = t + 1 - start # which of its own tokens each piece writes now
-        if t + 1 < int(start.min()): continue
-        banned = never | (torch.arange(len(never), device=device) == EOS)*(at < min_tokens)[:, None]
+        if t + 1 < shortest: continue
+        banned = never | ends & (at < min_tokens)[:, None]
         if grammar is not None: banned = banned | ~grammar.legal()
         live = (at >= 0) & (at < n_tokens) & ~done
         removed += (logits.softmax(1)*banned).sum(1)*live
@@ -169,12 +169,13 @@ def write_batch(
     return ids.cpu().numpy().astype(np.uint16), (removed/written.clamp(min=1)).cpu().numpy()
 
 # %% ../nbs/09_sampling.ipynb #0017
-def check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, min_p):
+def check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, min_p, max_note):
     "Raise `ValueError` on options that make no sense."
     for name, value in dict(n=n, n_tokens=n_tokens, batch_size=batch_size, top_k=top_k).items():
         if value is not None and value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
     for name, value in dict(random_freq=random_freq, top_p=top_p, min_p=min_p).items():
         if value is not None and not 0 <= value <= 1: raise ValueError(f'{name} must lie between 0 and 1, not {value}')
+    if max_note is not None and not max_note > 0: raise ValueError(f'max_note must be above 0 beats, not {max_note}')
     if top_p == 0: raise ValueError('top_p must be above 0: random_freq=0 takes the likeliest')
     if not temperature > 0:
         raise ValueError(f'temperature must be above 0, not {temperature}: random_freq=0 takes the likeliest')
@@ -208,14 +209,13 @@ def sample(
     progress=None, # Called with the number of pieces written so far
 ) -> list[Piece]: # In the order of their indices
     "Generate pieces, a batch side by side. Raises `ValueError` on options or prompts that make no sense."
-    check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, min_p)
+    check_rule(n, n_tokens, batch_size, random_freq, temperature, top_k, top_p, min_p, max_note)
     model = bare_model(model, 'generator')
     encoder = make_encoder(model.encoding, model.vocab.itos)
     prompts = [check_prompt(p, model.vocab, i) for i, p in enumerate(prompts)] if prompts is not None else [np.array([BOS])]
     if not prompts: raise ValueError('the list of prompts is empty: leave it out to begin from nothing')
     rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
     device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else 'cpu'
-    if max_note is not None and not max_note > 0: raise ValueError(f'max_note must be above 0 beats, not {max_note}')
     limit = None if max_note is None else int(max_note*encoder.config.steps_per_beat)
     training, pieces = getattr(model, 'training', False), []
     try:
