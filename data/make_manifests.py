@@ -13,8 +13,9 @@ import music21
 import numpy as np
 import pandas as pd
 from music21.corpus.chorales import ChoraleList, ChoraleListRKBWV
-from musiclm.corpus import default_cache, music_hash, read_all, split_by_work
+from musiclm.corpus import default_cache, music_hash, read_all
 from musiclm.notes import ScoreError, parse_score, score_rows
+from musiclm.sources import split_by_work
 
 CORPUS = Path(music21.__file__).parent/'corpus'
 OUT = Path(__file__).parent/'manifests'

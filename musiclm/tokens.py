@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST_WAIT', 'VIOLIN_LOW', 'PAD', 'BOS', 'EOS', 'SPECIAL', 'STRUCK', 'HELD', 'EncodingConfig', 'Vocab',
            'notewise_vocab', 'fold_octaves', 'columns', 'normal_notes', 'Encoder', 'NotewiseEncoder', 'Grammar',
-           'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns', 'make_encoder']
+           'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns']
 
 # %% ../nbs/01_tokens.ipynb #0003
 import json
@@ -25,13 +25,16 @@ LONGEST_WAIT = 1024 # longest single wait, in steps, of the uncapped scheme: 21 
 @dataclass(frozen=True)
 class EncodingConfig:
     "Options of an encoding; raises `ValueError` where they contradict each other."
-    scheme:str='notewise' # 'notewise' or 'chordwise'
+    scheme:str='notewise' # 'notewise', 'chordwise' or 'miditok'
     parts:tuple=('v', 'p') # Names of the parts, in the order of a note table's `part` index
     part_order:tuple=None # Order of the parts within a step; None is the order of `parts`: violin first
     steps_per_beat:int=12 # Grid steps a quarter note
     max_wait:int=12 # Longest single wait, in steps; None is the uncapped scheme (`LONGEST_WAIT`)
     pitch_range:tuple=(21, 108) # Lowest and highest MIDI pitch; others fold into it by octaves
     fold_violin:bool=False # Fold part 'v' up to the violin's lowest string, G3 (55)
+    velocity_bins:int=None # How loud, in so many equal classes of 1..127; None leaves dynamics out
+    tempo_bins:int=None # How fast, in so many classes of equal ratio; None leaves tempo out
+    tokenizer:str=None # Parameters of a MidiTok tokenizer as JSON, with the scheme 'miditok'
     def __post_init__(self): self.check()
 
 # %% ../nbs/01_tokens.ipynb #0008
@@ -43,7 +46,13 @@ def check(self:EncodingConfig):
     for name in ('parts', 'part_order', 'pitch_range'):
         value = getattr(self, name)
         object.__setattr__(self, name, self.parts if value is None else tuple(value))
-    if self.scheme not in ('notewise', 'chordwise'): raise ValueError(f'unknown encoding scheme {self.scheme!r}')
+    if self.scheme not in ('notewise', 'chordwise', 'miditok'): raise ValueError(f'unknown encoding scheme {self.scheme!r}')
+    if (self.scheme == 'miditok') != (self.tokenizer is not None):
+        raise ValueError("the scheme 'miditok' goes with the parameters of a tokenizer, and other schemes with none")
+    for name, most in (('velocity_bins', 127), ('tempo_bins', 128)):
+        bins = getattr(self, name)
+        if bins is not None and not 1 <= bins <= most: raise ValueError(f'{name} must lie between 1 and {most}, not {bins}')
+        if bins is not None and self.scheme != 'notewise': raise ValueError(f'{name} is an option of the notewise scheme')
     if not self.parts or sorted(self.parts) != sorted(self.part_order) or len(set(self.parts)) != len(self.parts):
         raise ValueError(f'part_order {self.part_order} must name each of the parts {self.parts} once')
     if len(self.parts) > 8: raise ValueError(f'at most 8 parts, not {len(self.parts)}')
@@ -564,15 +573,3 @@ def grammar(self:ChordwiseEncoder,
 ) -> Turns:
     "The grammar of this encoding, at the start of `n` pieces."
     return Turns(self, n, device)
-
-# %% ../nbs/01_tokens.ipynb #0042
-def make_encoder(
-    config:EncodingConfig, # Options
-    itos=None, # Vocabulary, needed by the chordwise scheme only
-): # `NotewiseEncoder` or `ChordwiseEncoder`
-    "The encoder of a configuration; raises `ValueError` where a stored vocabulary is not the one it should have."
-    if config.scheme == 'chordwise': return ChordwiseEncoder(config, itos)
-    encoder = NotewiseEncoder(config)
-    if itos is not None and list(itos) != encoder.vocab.itos:
-        raise ValueError('the stored vocabulary is not that of its encoding: made by another version of musiclm?')
-    return encoder

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musiclm.corpus import (COMPOSERS, SPLITS, Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus,
-                            read_manifest, some_pieces, split_by_work, toy_corpus, work_of)
+from musiclm.corpus import Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus, toy_corpus
 from musiclm.notes import read_score, transpose, write_midi
+from musiclm.sources import COMPOSERS, SPLITS, read_manifest, some_pieces, split_by_work, work_of
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 root = Path(__file__).resolve().parent.parent
-modules = ('notes tokens metrics show corpus data models ngram generator sampling composer critic callbacks compare '
+modules = ('notes tokens encoders metrics show sources corpus data models ngram generator sampling composer critic callbacks compare '
            'report demo cli all').split()
 promised = {
     'notes': 'read_score write_midi transpose ScoreError', 'metrics': 'inception_score',

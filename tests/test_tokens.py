@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musiclm.encoders import make_encoder
 from musiclm.notes import note_table, transpose
-from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder, make_encoder
+from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
 
 CONFIGS = {
     'default': EncodingConfig(),
