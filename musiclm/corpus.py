@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['TOY_STYLES', 'Corpus', 'join_pieces', 'write_store', 'toy_bass', 'toy_piece', 'toy_corpus', 'piece_clips', 'clips',
-           'default_cache', 'reading_cost', 'read_jobs', 'read_all', 'encode_columns', 'encode_file', 'music_hash',
-           'build_corpus', 'music21_corpus', 'folder_corpus']
+           'default_cache', 'reading_cost', 'read_jobs', 'read_all', 'encode_columns', 'usual_encoder', 'encode_file',
+           'music_hash', 'build_corpus', 'music21_corpus', 'folder_corpus']
 
 # %% ../nbs/06_corpus.ipynb #0003
 import hashlib
 import json
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .encoders import make_encoder
-from .notes import NOTATED_SUFFIXES, ScoreError, cache_key, note_table, read_for_corpus, read_notes, remembered
+from .notes import NOTATED_SUFFIXES, ScoreError, note_table, place_notes, read_notes, read_tracks
 from .sources import COMPOSERS, folder_manifest, read_manifest, some_pieces, split_by_work
 from .tokens import EncodingConfig, NotewiseEncoder
 
@@ -310,21 +311,31 @@ def encode_columns(
     encoder,
 ) -> np.ndarray: # uint16 ids
     "Encode the columns of a piece; an encoder that has no fast path gets a note table."
+    *cols, info = columns
     if hasattr(encoder, 'encode_columns'):
-        return encoder.encode_columns(*(c.astype(np.int64) for c in (columns.onset, columns.duration, columns.pitch, columns.part)))
-    return encoder.encode(note_table(*columns[:5], steps_per_beat=encoder.config.steps_per_beat))
+        onset, duration, pitch, velocity, part = cols
+        return encoder.encode_columns(onset, duration, pitch, part, velocity, info.get('tempos', ()))
+    notes = note_table(*cols, steps_per_beat=encoder.config.steps_per_beat)
+    notes.attrs.update(info)
+    return encoder.encode(notes)
+
+@lru_cache(1)
+def usual_encoder(): return NotewiseEncoder()
 
 def encode_file(
     path, # A score: MIDI, MusicXML, kern or ABC
     encoder=None, # None: `NotewiseEncoder()`
-    part_map:str='auto', # Which track is which part, see `musiclm.notes`
+    part_map='auto', # Which track is which part, see `musiclm.notes`
     tune=None, # Number of the tune in an ABC book
     max_gap=64, # Longest stretch without an event, in beats
+    tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
+    cache=None, # Folder in which printed scores are remembered; None: nothing is
 ) -> np.ndarray: # uint16 ids, from `xxbos` to `xxeos`; raises `ScoreError`
     "Encode a score."
-    encoder = encoder or NotewiseEncoder()
-    grid, parts = encoder.config.steps_per_beat, encoder.config.parts
-    return encode_columns(read_notes(path, grid, parts, part_map, tune, max_gap), encoder)
+    encoder = encoder or usual_encoder()
+    tracks = read_tracks(path, tune, cache, tempos=encoder.config.tempo_bins is not None or tempo_grid == 'seconds')
+    config = encoder.config
+    return encode_columns(place_notes(tracks, config.steps_per_beat, config.parts, part_map, max_gap, tempo_grid), encoder)
 
 # %% ../nbs/06_corpus.ipynb #0026
 def music_hash(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from music21 import bar, chord, harmony, instrument, interval, meter, note, stream, tie
 
-from musiclm.notes import (NOTE_COLUMNS, ScoreError, cached_notes, note_table, part_of_tracks, read_notes, read_score,
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, read_notes, read_score,
                            to_grid, transpose, write_midi)
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
@@ -87,6 +87,31 @@ def test_grid_goes_by_ticks_whatever_the_tempo(tmp_path):
     assert table.onset.tolist() == [0, 12] and table.duration.tolist() == [12, 12]
 
 
+def tempo(delta, bpm): return (delta, (0xff, 0x51, 3, *round(6e7/bpm).to_bytes(3, 'big')))
+
+
+def test_tempos_are_read_and_written(tmp_path):
+    data = midi(track(tempo(0, 60), (0, on(60)), (480, off(60)), tempo(0, 240), (0, on(62)), (480, off(62))))
+    table = read_bytes(tmp_path, data)
+    assert table.attrs['tempos'] == [(0, 60.), (12, 240.)] and table.onset.tolist() == [0, 12]
+    assert read_score(write_midi(table, tmp_path/'y.mid')).attrs['tempos'] == [(0, 60.), (12, 240.)]
+    assert read_score(write_midi(table, tmp_path/'y.mid', bpm=90)).attrs['tempos'] == [(0, pytest.approx(90, abs=.001))]
+    assert read_bytes(tmp_path, midi(track(*TWO))).attrs['tempos'] == [(0, 120.)]
+
+
+def test_a_grid_of_seconds(tmp_path):
+    data = midi(track(tempo(0, 60), (0, on(60)), (480, off(60)), tempo(0, 240), (0, on(62)), (480, off(62))))
+    table = read_bytes(tmp_path, data, tempo_grid='seconds') # a second, then a quarter of one
+    assert table.onset.tolist() == [0, 24] and table.duration.tolist() == [24, 6] and table.attrs['tempos'] == [(0, 120.)]
+    with pytest.raises(ValueError, match='tempo_grid'): read_bytes(tmp_path, data, tempo_grid='beats')
+
+
+def test_tempos_move_with_the_gaps(tmp_path):
+    data = midi(track((480*8, on(60)), (480, off(60)), tempo(480*500, 90), (480*500, on(62)), (480, off(62))))
+    table = read_bytes(tmp_path, data, max_gap=4)
+    assert table.onset.tolist() == [0, 12 + 48] and table.attrs['tempos'] == [(0, 120.), (60, pytest.approx(90, abs=.01))]
+
+
 @pytest.mark.parametrize('data, reason', [
     (b'', 'empty'),
     (b'These are words, not music.', 'not a MIDI file'),
@@ -159,7 +184,7 @@ def test_a_note_held_for_a_day_is_shortened(tmp_path):
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**5)), min_size=1, max_size=30), st.integers(1, 960))
 def test_grid_keeps_order_and_length(notes, ticks):
     start, length = map(np.array, zip(*notes))
-    onset, duration, _ = to_grid(start, start + length, ticks, 12)
+    onset, duration, _ = to_grid(np.concatenate([start, start + length]), ticks, 12)
     assert onset.min() == 0 and (duration >= 1).all()
     by_start = np.argsort(start, kind='stable')
     assert (np.diff(onset[by_start]) >= 0).all()
@@ -179,7 +204,18 @@ def test_grid_keeps_order_and_length(notes, ticks):
     ([('', 0), ('', 73)], [1, 0]),
     ([('Piano', 0)], [1]), ([('Violin', 0)], [0]),
 ])
-def test_auto_parts(tracks, expected): assert part_of_tracks(tracks, 2) == expected
+def test_auto_parts(tracks, expected): assert part_of_tracks(tracks) == expected
+
+
+@pytest.mark.parametrize('tracks, part_map, expected', [
+    ([('Violin', 40), ('Piano', 0), ('Cello', 42)], 'auto', [0, 1, 2]),
+    ([('Violin I', 0), ('Violin II', 0), ('Viola', 0), ('Cello', 0)], 'auto', [0, 1, 2, 2]), # an ensemble: in its order
+    ([('', 40), ('', 0), ('', 0), ('', 73)], 'program', [0, 1, 1, 2]),
+    ([('Flute', 73), ('Piano', 0), ('Viola', 41), ('Oboe', 68)], 'names', [0, 1, 2, 2]),
+    ([('Cello', 42), ('Violin', 40), ('Piano', 0)], {'b': 'cello', 'v': 'violin'}, [2, 0, 2]), # unwanted: the last part
+    ([('a', 42), ('b', 40), ('c', 0)], {'b': 42, 'v': [40, 41], 'p': ''}, [2, 0, 1]),
+])
+def test_parts_of_a_trio(tracks, part_map, expected): assert part_of_tracks(tracks, ('v', 'p', 'b'), part_map) == expected
 
 
 def test_part_maps(tmp_path):
@@ -331,23 +367,27 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
 
 # ---- remembering
 
-def test_cache_remembers_notes_and_errors_by_content(tmp_path, monkeypatch):
-    path, bad = write_midi(TUNE, tmp_path/'t.mid'), tmp_path/'bad.mid'
+def test_cache_remembers_printed_scores_and_errors_by_content(tmp_path, monkeypatch):
+    path, bad = tmp_path/'t.abc', tmp_path/'bad.krn'
+    path.write_text('X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n')
     bad.write_text('words')
-    first = cached_notes(path, tmp_path/'c')
-    with pytest.raises(ScoreError): cached_notes(bad, tmp_path/'c')
+    first = read_notes(path, cache=tmp_path/'c')
+    with pytest.raises(ScoreError) as error: read_notes(bad, cache=tmp_path/'c')
     def unread(*_, **__): raise AssertionError('read again')
-    monkeypatch.setattr('musiclm.notes.read_notes', unread)
-    again = cached_notes(path, tmp_path/'c')
-    assert all((a == b).all() for a, b in zip(first[:5], again[:5]))
-    with pytest.raises(ScoreError, match='not a MIDI file'): cached_notes(bad, tmp_path/'c')
-    with pytest.raises(AssertionError): cached_notes(path, tmp_path/'c', part_map='piano')
+    monkeypatch.setattr('musiclm.notes.notated_tracks', unread)
+    again = read_notes(path, cache=tmp_path/'c')
+    assert all((a == b).all() for a, b in zip(first[:5], again[:5])) and first.info == again.info
+    assert read_notes(path, cache=tmp_path/'c', steps_per_beat=24).onset.tolist() == [0, 24, 48, 72] # any grid, any parts
+    with pytest.raises(ScoreError, match=error.value.reason[:20]): read_notes(bad, cache=tmp_path/'c')
+    with pytest.raises(AssertionError): read_notes(path, cache=tmp_path/'other')
 
 
 def test_nothing_is_pickled(tmp_path):
-    cached_notes(write_midi(TUNE, tmp_path/'t.mid'), tmp_path/'c')
+    (tmp_path/'t.abc').write_text('X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n')
+    read_notes(tmp_path/'t.abc', cache=tmp_path/'c')
     for f in (tmp_path/'c').iterdir():
-        with pytest.raises((pickle.UnpicklingError, ValueError, EOFError)): pickle.loads(f.read_bytes())
+        with zipfile.ZipFile(f) as z:
+            for name in z.namelist(): np.load(z.open(name), allow_pickle=False)
 
 
 def test_an_error_survives_pickling_between_processes():
