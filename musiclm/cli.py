@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEED', 'COMMANDS', 'JUDGE', 'N', 'demo', 'encode', 'open_model', 'inspect', 'save_roll', 'train', 'train_generator',
-           'train_composer', 'train_critic', 'check_new', 'read_pieces', 'generate', 'write_folder', 'score', 'compare',
-           'guess', 'report', 'make_parser', 'main']
+           'train_composer', 'train_critic', 'read_pieces', 'generate', 'score', 'compare', 'guess', 'report',
+           'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #0003
 import argparse
@@ -85,7 +85,8 @@ def train(args):
 
     from musiclm.corpus import Corpus
     from musiclm.models import save_model
-    check_new(args.out, 'model.json')
+    from musiclm.notes import check_place
+    check_place(args.out, 'model.json')
     for name in ('epochs', 'bs', 'length', 'clips'):
         if getattr(args, name) < 1: raise ValueError(f'--{name} must be at least 1, not {getattr(args, name)}')
     set_seed(args.seed, reproducible=True)
@@ -150,15 +151,6 @@ def train_critic(args, corpus):
     return learn, measure
 
 # %% ../nbs/18_cli.ipynb #000d
-def check_new(path, mark):
-    "Raise `ValueError` where a folder exists that is not one of ours, which holds a file `mark`."
-    path = Path(path)
-    if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f'{path} exists and holds something else: choose another place with --out')
-    parent = next(p for p in path.absolute().parents if p.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ValueError(f'{path} cannot be written: {parent} is no folder that may be written to; choose another place with --out')
-
 def read_pieces(folder, encoder):
     "Every MIDI file of a folder as a `Piece`; what cannot be read is named on standard error."
     from musiclm.notes import MIDI_SUFFIXES, ScoreError, read_score
@@ -176,11 +168,11 @@ def generate(args):
     from tqdm import tqdm
 
     from musiclm.critic import best_of
-    from musiclm.notes import read_score
+    from musiclm.notes import check_place, read_score, whole_folder
     from musiclm.report import write_report
     from musiclm.sampling import sample
     from musiclm.encoders import make_encoder
-    check_new(args.out, 'index.html')
+    check_place(args.out, 'index.html')
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
     model, critic = open_model(args.generator, 'generator'), open_model(args.critic, 'critic') if args.critic else None
     encoder, prompts = make_encoder(model.encoding, model.vocab.itos), None
@@ -194,21 +186,8 @@ def generate(args):
     if prompts:
         for p in pieces: p.info['prompt'] = Path(args.prompt).name
     if critic is not None: pieces = best_of(critic, pieces, args.best or len(pieces))
-    write_folder(args.out, lambda folder: write_report(folder, pieces, title=f'{len(pieces)} pieces'))
+    with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
-
-def write_folder(out, write):
-    "Let `write` fill a folder beside `out`, then put it there whole."
-    import shutil
-
-    from musiclm.models import replace_dir
-    new = Path(out).with_name(f'.{Path(out).name}.new{os.getpid()}')
-    try:
-        new.mkdir(parents=True)
-        write(new)
-        replace_dir(new, Path(out))
-    except OSError as e: raise ValueError(f'{out} cannot be written: {e.strerror or e}') from e
-    finally: shutil.rmtree(new, ignore_errors=True)
 
 # %% ../nbs/18_cli.ipynb #0010
 def score(args):

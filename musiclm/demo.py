@@ -36,8 +36,9 @@ from .critic import (clips_of, critic_clips, critic_figures, critic_learner, gen
 from .data import classifier_dataloaders, lm_dataloaders
 from .generator import evaluate_lm, generator_learner
 from .metrics import conditional_inception_score, inception_score, normalised_score
-from .models import load_model, replace_dir, save_model
+from .models import load_model, save_model
 from .ngram import NGram
+from .notes import replace_dir
 from .report import write_json, write_report
 from .sampling import Piece, held_out_prompts, sample
 

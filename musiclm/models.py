@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['ARCHS', 'BUILDERS', 'AWDLSTM', 'lstm_cell', 'rotate', 'Block', 'Transformer', 'make_model', 'ClipClassifier',
-           'make_classifier', 'load_weights', 'register', 'bare_model', 'replace_dir', 'save_model', 'load_model']
+           'make_classifier', 'load_weights', 'register', 'bare_model', 'save_model', 'load_model']
 
 # %% ../nbs/08_models.ipynb #0003
 import json
-import os
-import shutil
 from pathlib import Path
 
 import safetensors.numpy
@@ -23,6 +21,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from . import __version__
+from .notes import whole_folder
 from .tokens import EncodingConfig, Vocab
 
 # %% ../nbs/08_models.ipynb #0006
@@ -272,37 +271,22 @@ def bare_model(
         raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
     return model
 
-# %% ../nbs/08_models.ipynb #001c
-def replace_dir(
-    new:Path, # A folder that is whole
-    dir:Path, # Where it shall stand; what stands there is removed
-):
-    "Put a whole folder in the place of an old one."
-    old = dir.with_name(f'.{dir.name}.old{os.getpid()}')
-    if dir.exists(): dir.rename(old)
-    new.rename(dir)
-    shutil.rmtree(old, ignore_errors=True)
-
 # %% ../nbs/08_models.ipynb #001d
 def save_model(
     model, # A model or a `Learner`, with `.vocab` and `.encoding`
-    dir, # Folder to write; replaced where it exists
+    dir, # Folder to write; a model that is there is replaced
     **card, # What else is worth knowing: data, figures, licence (JSON)
 ) -> Path: # The folder
-    "Write a model: weights as safetensors, all else as JSON."
-    model, dir = bare_model(model), Path(dir)
-    new = dir.with_name(f'.{dir.name}.new{os.getpid()}')
-    new.mkdir(parents=True)
-    try:
+    "Write a model: weights as safetensors, all else as JSON; raises `ValueError` where that can't be."
+    model = bare_model(model)
+    with whole_folder(dir, 'model.json') as new:
         if isinstance(model, nn.Module): safetensors.torch.save_model(model, new/'model.safetensors')
         else: safetensors.numpy.save_file(model.state_arrays(), new/'model.safetensors')
         about = {**model.build, 'musiclm': __version__, 'encoding': json.loads(model.encoding.to_json()), 'card': card}
         if hasattr(model, 'labels'): about.update(labels=model.labels, temperature=model.temperature)
         (new/'model.json').write_text(json.dumps(about, indent=1))
         (new/'vocab.json').write_text(json.dumps(model.vocab.itos))
-        replace_dir(new, dir)
-    finally: shutil.rmtree(new, ignore_errors=True)
-    return dir
+    return Path(dir)
 
 # %% ../nbs/08_models.ipynb #001e
 def load_model(

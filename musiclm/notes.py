@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS', 'MAX_BYTES', 'CHUNK',
            'GRACE_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table',
-           'transpose', 'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'surely_dense', 'to_steps',
-           'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks',
-           'not_the_top', 'read_bytes', 'track_chunks', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow',
-           'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes', 'bar_voices',
-           'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'part_bars', 'score_rows',
-           'abc_tunes', 'one_tune', 'parse_score', 'notated_tracks', 'read_tracks', 'read_notes', 'in_order',
-           'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
+           'transpose', 'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi',
+           'shorten_gaps', 'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts',
+           'fixed_parts', 'deal', 'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks', 'sound_midi',
+           'read_length', 'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns',
+           'in_seconds', 'place_notes', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces',
+           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'parse_score', 'notated_tracks',
+           'read_tracks', 'read_notes', 'in_order', 'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
 
 # %% ../nbs/00_notes.ipynb #0003
 import gc
@@ -21,10 +21,12 @@ import json
 import os
 import threading
 import re
+import shutil
 import struct
 import warnings
 import zipfile
 from collections import Counter
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +89,45 @@ def write_whole(
         os.replace(beside, path)
     finally: beside.unlink(missing_ok=True)
     return path
+
+# %% ../nbs/00_notes.ipynb #504d534e
+def check_place(
+    path, # Where a folder shall be
+    mark:str, # File that marks a folder that may be replaced
+):
+    "Raise `ValueError` where something else is, or where nothing can be written."
+    path = Path(path)
+    if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(f'{path} exists and holds something else (no {mark}): choose another place')
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(f'{path} cannot be written: {above} is no folder that may be written to; choose another place')
+
+def replace_dir(
+    new:Path, # A folder that is whole
+    path:Path, # Where it shall stand; what stands there is removed
+):
+    "Put a whole folder in the place of an old one."
+    old = path.with_name(f'.{path.name}.old{os.getpid()}')
+    if path.exists(): path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+@contextmanager
+def whole_folder(
+    path, # Where the folder shall be; missing folders above it are made
+    mark:str, # File that it will hold, and that a folder must hold to be replaced
+):
+    "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` where that can't be."
+    path = Path(path)
+    check_place(path, mark)
+    new = path.with_name(f'.{path.name}.new{os.getpid()}')
+    try:
+        new.mkdir(parents=True)
+        yield new
+        replace_dir(new, path)
+    except OSError as e: raise ValueError(f'{path} cannot be written: {e.strerror or e}') from e
+    finally: shutil.rmtree(new, ignore_errors=True)
 
 # %% ../nbs/00_notes.ipynb #000e
 PART_TRACKS = [('violin', 40), ('piano', 0), ('cello', 42)]  # name and General MIDI program of each part's track

@@ -685,6 +685,11 @@ def read_chord(
     return part, chord
 
 # %% ../nbs/01_tokens.ipynb #0037
+@patch(as_prop=True)
+def is_fit(self:ChordwiseEncoder) -> bool:
+    "Has a vocabulary been learnt?"
+    return len(self.vocab) > len(SPECIAL) + len(self.config.parts)
+
 @patch
 def set_vocab(self:ChordwiseEncoder,
     vocab:Vocab, # Special tokens, then chords
