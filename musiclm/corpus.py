@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TOY_STYLES', 'Corpus', 'join_pieces', 'write_about', 'write_tokens', 'toy_bass', 'toy_piece', 'toy_corpus',
            'piece_clips', 'clips', 'encode_columns', 'read_for', 'usual_encoder', 'encode_file', 'Job', 'Encoded',
-           'music_hash', 'encode_job', 'encode_batch', 'job_keys', 'Entry', 'Journal', 'lock', 'open_journal',
-           'stored_entries', 'reading_cost', 'in_batches', 'n_cores', 'on_cores', 'ProcessDied', 'in_processes',
+           'music_hash', 'encode_job', 'encode_batch', 'job_keys', 'Entry', 'Journal', 'locked', 'open_journal',
+           'stored_entries', 'reading_cost', 'in_batches', 'n_cores', 'on_cores', 'lost', 'ProcessDied', 'in_processes',
            'on_cluster', 'seen', 'encode_jobs', 'default_cache', 'first_encoder', 'take_in', 'fill_splits',
            'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
 
@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +160,7 @@ def load(cls:Corpus,
                                json.loads((folder/'vocab.json').read_text()))
         manifest = pd.read_parquet(folder/'manifest.parquet')
         store = np.load(folder/'tokens.npy', mmap_mode='r', allow_pickle=False)
-        errors = pd.read_csv(folder/'errors.csv', dtype=str) if (folder/'errors.csv').exists() else None
+        errors = pd.read_csv(folder/'errors.csv', dtype=str, keep_default_na=False) if (folder/'errors.csv').exists() else None
     except (ValueError, OSError, KeyError) as e: raise ValueError(f'{folder}: broken corpus ({e})') from None
     if len(manifest) and (manifest.offset + manifest.n_tokens).max() > len(store):
         raise ValueError(f'{folder}: broken corpus (fewer tokens than its manifest says)')
@@ -303,11 +304,15 @@ def usual_encoder(): return NotewiseEncoder()
 def encode_file(
     path, # A score: MIDI, MusicXML, kern or ABC
     encoder=None, # None: `NotewiseEncoder()`
-    **reading, # part_map, tune, max_gap, tempo_grid, cache: as for `read_for`
+    part_map='auto', # Which track is which part, see `musiclm.notes`
+    tune=None, # Number of the tune in an ABC book
+    max_gap=64, # Longest stretch without an event, in beats; None: any
+    tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
+    cache=None, # Folder in which printed scores are remembered; None: nothing is
 ) -> np.ndarray: # uint16 ids, from `xxbos` to `xxeos`; raises `ScoreError`
     "Encode a score."
     encoder = encoder or usual_encoder()
-    return encode_columns(read_for(encoder, path, **reading), encoder)
+    return encode_columns(read_for(encoder, path, part_map, tune, max_gap, tempo_grid, cache), encoder)
 
 # %% ../nbs/06_corpus.ipynb #0026
 class Job(NamedTuple):
@@ -396,8 +401,8 @@ class Journal:
     ):
         self.folder, self.entries = Path(folder), {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tokens, self.lines = open(self.folder/'tokens.bin', 'ab'), open(self.folder/'answers.jsonl', 'a+b')
-        lock(self.lines, self.folder)
+        self.lines = locked(self.folder/'answers.jsonl')
+        self.tokens = open(self.folder/'tokens.bin', 'ab')
         self.lines.seek(0)
         whole, size = 0, self.tokens.tell()
         for line in self.lines:
@@ -425,15 +430,19 @@ def add(self:Journal,
     self.lines.flush()
 
 # %% ../nbs/06_corpus.ipynb #002e
-def lock(
-    file, # An open file
-    folder:Path, # Named in the error
-):
-    "Keep a second build away, where the system can; raises `ValueError` where one is at work."
-    try: import fcntl
-    except ImportError: return # Windows
-    try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError: raise ValueError(f'{folder}: another build is writing there') from None
+def locked(
+    path, # A file, made where there is none
+): # The file, open to read and append
+    "Open a file that no other process has open so; raises `ValueError` where one has. (Windows lets it pass.)"
+    file = open(path, 'a+b')
+    try:
+        import fcntl
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError: pass
+    except OSError:
+        file.close()
+        raise ValueError(f'{path.parent}: another build is writing there') from None
+    return file
 
 @contextmanager
 def open_journal(
@@ -455,12 +464,9 @@ def stored_entries(
     store = Path(store)
     if not (store/'manifest.parquet').is_file(): return {}
     old = Corpus.load(store)
-    m, e = old.manifest, old.errors
-    if not {'key', 'music'} <= set(m) or not len(m): return {}
-    begins = old.store.offset if isinstance(old.store, np.memmap) else 0
-    found = {r.key: Entry(str(store/'tokens.npy'), begins + 2*r.offset, r.n_tokens, r.n_notes, r.music, '') for r in m.itertuples()}
-    if 'key' in e: found |= {r.key: Entry('', 0, 0, 0, r.music, r.reason) for r in e.fillna('').itertuples() if not r.music}
-    return found
+    if not {'key', 'music'} <= set(old.manifest): return {}
+    return {r.key: Entry(str(store/'tokens.npy'), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
+            for r in old.manifest.itertuples()}
 
 # %% ../nbs/06_corpus.ipynb #002f
 def reading_cost(
@@ -501,18 +507,21 @@ def on_cores(
     if workers == 1 or len(jobs) < 4:
         yield from (encode_batch(batch, encoder, reading) for _, batch in batches)
         return
-    left, batch_size = {job.key: job for job in jobs}, None
+    left, one_by_one = {job.key: job for job in jobs}, False
     while left:
-        again = [batch for _, batch in batches] if batch_size is None else [[job] for job in left.values()]
+        again = [[job] for job in left.values()] if one_by_one else [batch for _, batch in batches]
         try:
-            for answers in in_processes(again, encoder, reading, workers if batch_size is None else 1):
+            for answers in in_processes(again, encoder, reading, workers, one_by_one):
                 for answer in answers: left.pop(answer.key)
                 yield answers
-        except ProcessDied: # then file by file, until the culprit is found
-            if batch_size == 1:
-                key = next(iter(left))
-                yield [Encoded(left.pop(key).key, np.zeros(0, np.uint16), 0, '', 'the process that read it died (out of memory?)')]
-            batch_size = 1
+        except ProcessDied: # then one by one, until the culprit is found
+            if one_by_one: yield [lost(left.pop(next(iter(left))), 'the process that read it died (out of memory?)')]
+            one_by_one = not one_by_one
+            batches = [(0, [job]) for job in left.values()]
+
+def lost(job:Job, reason:str) -> Encoded:
+    "The answer to a job that gave none."
+    return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
 class ProcessDied(Exception):
     "A worker process is gone."
@@ -522,15 +531,15 @@ def in_processes(
     encoder,
     reading:dict, # As for `encode_job`
     workers:int, # Processes
-): # Generates lists of `Encoded`; with one worker in their order; raises `ProcessDied`
+    one_by_one:bool=False, # Hand out a batch only when the one before is done
+): # Generates lists of `Encoded`, in any order unless one by one; raises `ProcessDied`
     "Encode batches in processes of joblib."
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
     from joblib.externals.loky import get_reusable_executor
-    how = 'generator_unordered' if workers > 1 else 'generator'
+    how = dict(return_as='generator', pre_dispatch=1) if one_by_one else dict(return_as='generator_unordered')
     with parallel_config('loky', inner_max_num_threads=1, idle_worker_timeout=30):  # then their memory is free again
-        try: yield from Parallel(workers, batch_size=1, return_as=how, pre_dispatch='2*n_jobs')(
-                delayed(encode_batch)(batch, encoder, reading) for batch in batches)
+        try: yield from Parallel(workers, batch_size=1, **how)(delayed(encode_batch)(b, encoder, reading) for b in batches)
         except TerminatedWorkerError as e:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
             raise ProcessDied from e
@@ -551,17 +560,16 @@ def on_cluster(
     with client:
         give = lambda batch: client.submit(encode_batch, batch, encoder, reading, pure=False)
         running = {}
-        ready = as_completed()
+        ready = as_completed(loop=client.loop)
         def hand_out(n):
-            for batch, _ in zip(waiting, range(n)):
+            for batch in islice(waiting, n):
                 running[future := give(batch)] = batch
                 ready.add(future)
         hand_out(max(4, 4*sum(client.nthreads().values())))
         for future in ready:
             batch = running.pop(future)
             try: yield seen(batch, future.result())
-            except KilledWorker: yield [Encoded(job.key, np.zeros(0, np.uint16), 0, '', 'every worker that read it died (out of memory?)')
-                                        for job in batch]
+            except KilledWorker: yield [lost(job, 'every worker that read it died (out of memory?)') for job in batch]
             hand_out(1)
 
 def seen(
@@ -612,14 +620,14 @@ def take_in(
     entries:dict, # Key -> `Entry`
 ) -> tuple: # The rows that are music, with n_notes, key and music; and the errors
     "Leave out what could not be read, and what is the same music as a piece before."
-    first, rows, errors = {}, [], [(path, reason, '', '') for path, reason in manifest.attrs.get('errors', ())]
+    first, rows, errors = {}, [], list(manifest.attrs.get('errors', ()))
     for row, job in zip(manifest.to_dict('records'), jobs):
         entry = entries[job.key]
         same = first.setdefault(entry.music, row['piece']) if not entry.reason else None
-        if entry.reason: errors.append((row['piece'], entry.reason, job.key, ''))
-        elif same != row['piece']: errors.append((row['piece'], f'the same music as {same}', job.key, entry.music))
-        else: rows.append({**{k: v for k, v in row.items() if k != 'path'}, 'n_notes': entry.n_notes, 'key': job.key, 'music': entry.music})
-    return pd.DataFrame(rows), pd.DataFrame(errors, columns=['path', 'reason', 'key', 'music'], dtype=str)
+        if entry.reason: errors.append((row['piece'], entry.reason))
+        elif same != row['piece']: errors.append((row['piece'], f'the same music as {same}'))
+        else: rows.append({**row, 'n_notes': entry.n_notes, 'key': job.key, 'music': entry.music})
+    return pd.DataFrame(rows).drop(columns='path', errors='ignore'), pd.DataFrame(errors, columns=['path', 'reason'], dtype=str)
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
 def fill_splits(
@@ -669,14 +677,20 @@ def assemble(
 ) -> Corpus:
     "Write a store from encoded pieces, and open it."
     ids = lambda split=None: (entries[k].ids() for k, s in zip(manifest.key, manifest.split) if split in (None, s))
-    pieces = ids()
-    if first is not encoder:
+    pieces, replaced = ids(), []
+    if first is not encoder: # chords: learn them, then count those that are unknown
         encoder.fit(first.decode(p) for p in ids('train'))
-        pieces = (encoder.encode(first.decode(p)) for p in pieces)
+        def in_chords():
+            for piece in ids():
+                before = encoder.n_replaced
+                yield encoder.encode(first.decode(piece))
+                replaced.append(int(encoder.n_replaced - before))
+        pieces = in_chords()
     with tempfile.TemporaryDirectory() as spare:
         with whole_folder(out or Path(spare)/'store', 'manifest.parquet') as folder:
             manifest['n_tokens'] = write_tokens(folder/'tokens.npy', pieces)
             manifest['offset'] = manifest.n_tokens.cumsum() - manifest.n_tokens
+            if replaced: manifest['n_replaced'] = replaced
             write_about(folder, manifest, encoder, errors)
         if out is not None: return Corpus.load(out)
         corpus = Corpus.load(Path(spare)/'store')

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from musiclm.corpus import Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus, toy_corpus
 from musiclm.notes import read_score, transpose, write_midi
 from musiclm.sources import COMPOSERS, SPLITS, read_manifest, some_pieces, split_by_work, work_of
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
 
 
 @pytest.fixture(scope='module')
@@ -117,7 +117,7 @@ def test_store_replaces_a_corpus_but_nothing_else(toy, tmp_path):
     assert len(Corpus.load(tmp_path/'s')) == 2
     (tmp_path/'mine').mkdir()
     (tmp_path/'mine'/'thesis.txt').write_text('dear')
-    with pytest.raises(ValueError, match='not a corpus'): toy.save(tmp_path/'mine')
+    with pytest.raises(ValueError, match='something else'): toy.save(tmp_path/'mine')
     assert (tmp_path/'mine'/'thesis.txt').read_text() == 'dear'
     assert sorted(os.listdir(tmp_path)) == ['mine', 's']
 
@@ -125,7 +125,7 @@ def test_store_replaces_a_corpus_but_nothing_else(toy, tmp_path):
 def test_a_save_that_fails_leaves_the_old_store(toy, tmp_path, monkeypatch):
     toy.select([0]).save(tmp_path/'s')
     def full(*_): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('musiclm.corpus.write_store', full)
+    monkeypatch.setattr('musiclm.corpus.write_tokens', full)
     with pytest.raises(ValueError, match='No space'): toy.save(tmp_path/'s')
     assert len(Corpus.load(tmp_path/'s')) == 1 and os.listdir(tmp_path) == ['s']
 
@@ -217,24 +217,88 @@ def test_workers_change_nothing(folder, tmp_path):
     pd.testing.assert_frame_equal(one.errors, two.errors)
 
 
-def test_a_stopped_build_resumes(folder, tmp_path, monkeypatch):
-    import musiclm.notes as notes
-    real, reads = notes.read_notes, []
-    def stops(path, *args, **kwargs):
-        if len(reads) == 5: raise KeyboardInterrupt
-        reads.append(path)
+@pytest.fixture
+def reads(monkeypatch):
+    "The names of the scores that are read, in their order; reading stops where the list's `stop` says."
+    class Reads(list): stop = None
+    import musiclm.corpus as corpus
+    found, real = Reads(), corpus.read_tracks
+    def read(path, *args, **kwargs):
+        if len(found) == found.stop: raise KeyboardInterrupt
+        found.append(os.path.basename(path))
         return real(path, *args, **kwargs)
-    monkeypatch.setattr(notes, 'read_notes', stops)
-    build = lambda: folder_corpus(folder, workers=1, cache=tmp_path/'c', progress=False)
-    with pytest.raises(KeyboardInterrupt): build()
-    def counts(path, *args, **kwargs):
-        reads.append(path)
-        return real(path, *args, **kwargs)
-    monkeypatch.setattr(notes, 'read_notes', counts)
-    assert len(build()) == 12
-    assert len(reads) == len(set(reads)) == 14  # every score once in all
-    build()
-    assert len(reads) == 14
+    monkeypatch.setattr(corpus, 'read_tracks', read)
+    return found
+
+
+def store_bytes(folder): return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_a_stopped_build_resumes(folder, tmp_path, reads, monkeypatch):
+    monkeypatch.setattr('musiclm.corpus.in_batches', lambda jobs: [(1, [job]) for job in jobs])
+    build = lambda out: folder_corpus(folder, out=tmp_path/out, workers=1, cache=tmp_path/'c', progress=False)
+    reads.stop = 5
+    with pytest.raises(KeyboardInterrupt): build('s')
+    assert not (tmp_path/'s').exists()
+    with open(tmp_path/'.s.building'/'answers.jsonl', 'a') as f: f.write('["half a li') # as if the power had failed
+    with open(tmp_path/'.s.building'/'tokens.bin', 'ab') as f: f.write(b'and half a piece')
+    reads.stop = None
+    assert len(build('s')) == 12 and len(reads) == len(set(zip(reads, range(14)))) == 14 # every score once in all
+    build('other')
+    assert store_bytes(tmp_path/'s') == store_bytes(tmp_path/'other')
+    assert sorted(os.listdir(tmp_path)) == ['other', 's', 'scores'] # no journal is left
+
+
+def test_only_what_is_new_is_encoded(folder, toy, tmp_path, reads):
+    build = lambda out: folder_corpus(folder, out=tmp_path/out, workers=1, cache=tmp_path/'c', progress=False)
+    build('s')
+    write_midi(toy.notes(20), folder/'alto'/'a new one.mid')
+    (folder/'alto'/'op. 0 sonata-1.mid').rename(folder/'alto'/'op. 0 sonata-3.mid') # the same content under another name
+    reads.clear()
+    assert len(build('s')) == 13
+    assert sorted(reads) == ['a new one.mid', 'transposed.mid', 'words.mid'] # what was left out is tried again
+    build('afresh')
+    assert store_bytes(tmp_path/'s') == store_bytes(tmp_path/'afresh')
+    reads.clear()
+    folder_corpus(folder, NotewiseEncoder(EncodingConfig(max_wait=24)), out=tmp_path/'s', workers=1, progress=False)
+    assert len(reads) == 15 # another encoding
+
+
+def test_two_builds_do_not_meet(folder, tmp_path):
+    from musiclm.corpus import open_journal
+    with open_journal(tmp_path/'s'):
+        with pytest.raises(ValueError, match='another build'): folder_corpus(folder, out=tmp_path/'s', progress=False)
+
+
+def test_a_store_is_refused_before_the_work(folder, tmp_path, reads):
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'thesis.txt').write_text('dear')
+    with pytest.raises(ValueError, match='something else'): folder_corpus(folder, out=tmp_path/'mine')
+    assert not reads
+
+
+def test_a_file_that_kills_its_process_is_found(folder, tmp_path, monkeypatch):
+    import musiclm.corpus as corpus
+    def job(job, encoder, reading):
+        if 'words' in job.path: os._exit(1)
+        return encode_job(job, encoder, reading)
+    encode_job = corpus.encode_job
+    def batch(jobs, encoder, reading): return [job(j, encoder, reading) for j in jobs]
+    monkeypatch.setattr(corpus, 'encode_batch', batch) # travels to the processes by value
+    built = folder_corpus(folder, out=tmp_path/'s', workers=2, cache=tmp_path/'c', progress=False)
+    assert len(built) == 12
+    assert dict(built.errors.values.tolist())['basso/words.mid'] == 'the process that read it died (out of memory?)'
+
+
+def test_chords_are_learnt_from_the_training_split(folder, tmp_path):
+    config = EncodingConfig(scheme='chordwise', steps_per_beat=4)
+    built = folder_corpus(folder, ChordwiseEncoder(config), out=tmp_path/'s', workers=1, progress=False)
+    train = [read_score(folder/p, 4) for p in built.manifest.piece[built.manifest.split == 'train']]
+    learnt = ChordwiseEncoder(config).fit(train)
+    assert built.vocab == learnt.vocab and Corpus.load(tmp_path/'s').vocab == learnt.vocab
+    for i in range(len(built)): assert (built.tokens(i) == learnt.encode(read_score(folder/built.manifest.piece[i], 4))).all()
+    assert learnt.n_replaced == built.manifest.n_replaced.sum() > 0
+    assert (built.manifest.n_replaced[built.manifest.split == 'train'] == 0).all()
 
 
 def test_an_empty_or_missing_folder(tmp_path):
