@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['example_notes', 'part_style', 'end_step', 'steps_per_beat', 'pitch_name', 'pitch_span', 'plot_roll', 'piano_roll',
            'roll_png', 'roll_svg', 'soundfont_path', 'sample_keys', 'mended_soundfont', 'note_sound', 'render_audio',
-           'encode_audio', 'data_uri', 'audio_html', 'display_html', 'plot_curves', 'plot_confusion']
+           'encode_audio', 'data_uri', 'audio_html', 'display_html', 'plot_histograms', 'plot_curves', 'plot_confusion']
 
 # %% ../nbs/04_show.ipynb #0003
 import base64
@@ -344,6 +344,32 @@ def display_html(
             f'<b>{escape(title)}</b> {keys} &ensp;'
             f'<span style="opacity:.7">{len(notes)} notes, {seconds:.0f} s</span></div>'
             f'{roll_svg(notes, prompt_steps, label=label)}{audio_html(notes, bpm, kbps) if audio else ""}</div>')
+
+# %% ../nbs/04_show.ipynb #33420a3b
+def plot_histograms(
+    pitches, # (parts, 128) counts
+    gaps, # Counts by the number of steps between two events
+    steps_per_beat:int=12, # Grid steps in a quarter note
+):
+    "Draw histograms of pitches and waits; gives the figure."
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3), layout='constrained')
+    pitches, gaps = np.asarray(pitches), np.asarray(gaps)
+    heard = np.flatnonzero(pitches.any(0))
+    below = np.zeros(128)
+    for part, counts in enumerate(pitches):
+        name, color = part_style(part)
+        left.bar(range(128), counts, 1, bottom=below, color=color, label=name)
+        below = below + counts
+    octaves = [o for o in range(0, 128, 12) if len(heard) and heard.min() - 12 < o < heard.max() + 12]
+    left.set_xticks(octaves, [pitch_name(o) for o in octaves])
+    if len(heard): left.set_xlim(heard.min() - 2, heard.max() + 2)
+    left.set(xlabel='pitch', ylabel='notes')
+    left.legend(frameon=False)
+    beats = np.arange(len(gaps))/steps_per_beat
+    right.vlines(beats[gaps > 0], .5, gaps[gaps > 0], color='0.3', lw=2)
+    right.set(yscale='log', xscale='symlog' if len(beats) and beats[-1] > 8 else 'linear', ylim=(.5, None), xlabel='wait, beats', ylabel='times')
+    for ax in (left, right): ax.spines[['top', 'right']].set_visible(False)
+    return fig
 
 # %% ../nbs/04_show.ipynb #0028
 def plot_curves(
