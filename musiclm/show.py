@@ -358,16 +358,17 @@ def plot_histograms(
     below = np.zeros(128)
     for part, counts in enumerate(pitches):
         name, color = part_style(part)
-        left.bar(range(128), counts, 1, bottom=below, color=color, label=name)
+        if counts.any(): left.bar(range(128), counts, 1, bottom=below, color=color, label=name)
         below = below + counts
     octaves = [o for o in range(0, 128, 12) if len(heard) and heard.min() - 12 < o < heard.max() + 12]
     left.set_xticks(octaves, [pitch_name(o) for o in octaves])
     if len(heard): left.set_xlim(heard.min() - 2, heard.max() + 2)
     left.set(xlabel='pitch', ylabel='notes')
-    left.legend(frameon=False)
+    if len(heard): left.legend(frameon=False)
     beats = np.arange(len(gaps))/steps_per_beat
     right.vlines(beats[gaps > 0], .5, gaps[gaps > 0], color='0.3', lw=2)
-    right.set(yscale='log', xscale='symlog' if len(beats) and beats[-1] > 8 else 'linear', ylim=(.5, None), xlabel='wait, beats', ylabel='times')
+    right.set(yscale='log', xscale='symlog' if len(beats) and beats[-1] > 8 else 'linear', xlim=(0, None), ylim=(.5, None),
+              xlabel='wait, beats', ylabel='times')
     for ax in (left, right): ax.spines[['top', 'right']].set_visible(False)
     return fig
 

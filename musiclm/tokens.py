@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 
-from .notes import note_table
+from .notes import note_table, table_rows
 
 # %% ../nbs/01_tokens.ipynb #0006
 LONGEST_WAIT = 1024 # longest single wait, in steps, of the uncapped scheme: 21 bars of 4/4 at 12 steps a beat
@@ -170,8 +170,7 @@ def columns(
     if spb != config.steps_per_beat:
         raise ValueError(f'the notes lie on a grid of {spb} steps a beat and the encoding on {config.steps_per_beat}: '
                          f'read the score with steps_per_beat={config.steps_per_beat}')
-    onset, duration, pitch, part, velocity = (notes[c].to_numpy(np.int64) for c in
-                                              ('onset', 'duration', 'pitch', 'part', 'velocity'))
+    onset, duration, pitch, velocity, part = table_rows(notes)
     if len(part) and not (0 <= part.min() and part.max() < len(config.parts)):
         raise ValueError(f'part {part.max()} has no name: the encoding has the parts {config.parts}')
     return onset, duration, fold_octaves(pitch, 0, 127), part, velocity, notes.attrs.get('tempos', ())
@@ -474,7 +473,7 @@ def read_tempos(self:NotewiseEncoder,
     "The tempos among the tokens."
     at, bins = np.flatnonzero(self.kind[ids] == self.TEMPO), self.config.tempo_bins
     bpm = tempo_levels(bins)[self.level_of[ids[at]]]
-    length = int((notes['onset'] + notes['duration']).max()) if len(notes) else 0
+    length = int(table_rows(notes)[:2].sum(0).max(initial=0))
     changes = tempo_changes(zip(step[at].tolist(), bpm.tolist()), 0, length, bins)
     return told_tempos(changes, bins), len(changes)
 

@@ -1,0 +1,163 @@
+"""How fast scores become tokens, beside the field's tokenizers, on the same files in one run on one thread.
+
+    python benchmarks/encode.py                     MIDI files made from the corpus inside music21
+    python benchmarks/encode.py --folder my_midi    and a folder of your own
+
+Files of some 300 notes are Bach's chorales; files of some 3,000 are stretches of Beethoven's quartets. Rows: reading
+alone (symusic), `encode_file`, which `musiclm encode` calls, `encode(read_score(f))`, which goes by way of a data
+frame, MidiTok's MIDILike, TSD and REMI with their default settings, reading included, and the way of the original work
+(music21 to a stream, note by note to text), on a few files only, since it is slow. Then tokens back to a MIDI file.
+All take turns: in every round each goes through all files. Of all rounds the quickest and the slowest are given.
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+import warnings
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+import numpy as np
+import symusic
+
+from musiclm.corpus import encode_file, music21_corpus
+from musiclm.notes import MIDI_SUFFIXES, read_notes, read_score, write_midi, write_whole
+from musiclm.tokens import NotewiseEncoder
+
+HERE = Path(__file__).parent
+SIZES = {'some 300 notes': 300, 'some 3,000 notes': 3000}
+
+
+def make_files(folder:Path, most:int) -> dict: # Name of a set -> paths
+    "MIDI files of the two sizes from the corpus inside music21."
+    sets = {name: [] for name in SIZES}
+    corpus = music21_corpus(['bach', 'beethoven'])
+    for i in range(len(corpus)):
+        notes, small = corpus.notes(i), corpus.manifest.composer[i] == 'bach'
+        name, size = list(SIZES.items())[0 if small else 1]
+        for k in range(0, len(notes) - size + 1, size) if not small else [0] if .67*size <= len(notes) <= 1.34*size else []:
+            piece = notes if small else notes.iloc[k:k + size]
+            if len(sets[name]) < most: sets[name].append(write_midi(piece, folder/name/f'{i}-{k}.mid'))
+    return sets
+
+
+def by_music21(path, encoder): # Tokens as text
+    "The way of the original work: a stream, then every note by itself."
+    from music21 import converter
+    events = []
+    for part, stream in enumerate(converter.parse(str(path), forceSource=True, storePickle=False).parts):
+        name = encoder.config.parts[min(part, 1)]
+        for el in stream.flatten().notes:
+            start, end = round(float(el.offset)*12), round(float(el.offset + el.quarterLength)*12)
+            for pitch in el.pitches:
+                events += [(start, 1, f'{name}{pitch.midi}'), (max(end, start + 1), 0, f'end{name}{pitch.midi}')]
+    text, now = ['xxbos'], 0
+    for step, _, token in sorted(events):
+        while now < step:
+            wait = min(12, step - now)
+            text.append(f'wait{wait}')
+            now += wait
+        text.append(token)
+    return text
+
+
+def tools(encoder) -> dict: # Name -> function of a path
+    "What is timed."
+    from miditok import REMI, TSD, MIDILike
+    rows = {'reading alone (symusic)': lambda p: symusic.Score(p), 'musiclm encode_file': lambda p: encode_file(p, encoder),
+            'musiclm encode(read_score)': lambda p: encoder.encode(read_score(p))}
+    return rows | {f'MidiTok {t.__name__}': t().__call__ for t in (MIDILike, TSD, REMI)}
+
+
+def writers(encoder, paths, folder) -> dict: # Name -> function of the number of a file
+    "Tokens to MIDI files, each a new one: file systems take a millisecond to replace a file."
+    from miditok import MIDILike
+    tokenizer, number = MIDILike(), count()
+    ours, theirs = [encode_file(p, encoder) for p in paths], [tokenizer(p) for p in paths]
+    return {'musiclm decode and write_midi': lambda i: write_midi(encoder.decode(ours[i]), folder/f'{next(number)}.mid'),
+            'MidiTok MIDILike decode and dump_midi': lambda i: tokenizer.decode(theirs[i]).dump_midi(folder/f'{next(number)}.mid')}
+
+
+def race(rows:dict, items, rounds:int) -> dict: # Name -> [seconds of every round]
+    "Time every function on every item, in turn."
+    seconds = {name: [] for name in rows}
+    for k in range(rounds + 1): # the first round warms up
+        for name, f in rows.items():
+            began = time.perf_counter()
+            for item in items: f(item)
+            if k: seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def machine() -> dict:
+    "What it ran on."
+    try: cpu = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text())[1]
+    except (OSError, TypeError): cpu = platform.processor()
+    return dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(),
+                **{p: version(p) for p in ('numpy', 'symusic', 'miditok', 'music21')})
+
+
+def measure(paths:list, rounds:int, slow:int) -> dict: # Rows by name: notes a second and so on
+    "All rows for one set of files."
+    encoder = NotewiseEncoder()
+    notes = [len(read_notes(p).onset) for p in paths]
+    seconds = race(tools(encoder), [str(p) for p in paths], rounds)
+    few = paths[:slow]
+    seconds_slow = race({'music21, note by note (the original way)': lambda p: by_music21(p, encoder)}, few, 1)
+    with tempfile.TemporaryDirectory() as d: back = race(writers(encoder, paths, Path(d)), range(len(paths)), rounds)
+    rows = {}
+    for found, n in ((seconds, sum(notes)), (seconds_slow, sum(notes[:slow])), (back, sum(notes))):
+        for name, s in found.items():
+            rows[name] = dict(notes_per_second=n/min(s), slowest_round=n/max(s), microseconds_a_file=1e6*min(s)*sum(notes)/n/len(paths))
+    return dict(files=len(paths), notes_a_file=float(np.mean(notes)), rows=rows, ratios=ratios(rows))
+
+
+def ratios(rows:dict) -> dict:
+    "What the rows are to each other."
+    rate = lambda name: rows[name]['notes_per_second']
+    ours = rate('musiclm encode_file')
+    return {**{f'encode_file to {name}': ours/rate(name) for name in rows if name.startswith('MidiTok') and 'decode' not in name},
+            'encode_file to the original way': ours/rate('music21, note by note (the original way)'),
+            'encode_file to reading alone': ours/rate('reading alone (symusic)'),
+            'decoding and writing to MidiTok': rate('musiclm decode and write_midi')/rate('MidiTok MIDILike decode and dump_midi')}
+
+
+def as_markdown(result:dict) -> str:
+    "The tables, for people."
+    lines = ['# Encoding, one core', '', 'Made by `python benchmarks/encode.py`; ' + ', '.join(f'{k} {v}' for k, v in result['machine'].items()) + '.']
+    for name, found in result['sets'].items():
+        lines += ['', f'## {name}', '', f'{found["files"]} files of {found["notes_a_file"]:,.0f} notes on average.', '',
+                  '| | notes a second (quickest round) | slowest round | µs a file |', '|---|---|---|---|']
+        lines += [f'| {k} | {r["notes_per_second"]:,.0f} | {r["slowest_round"]:,.0f} | {r["microseconds_a_file"]:,.0f} |' for k, r in found['rows'].items()]
+        lines += ['', '| ratio | |', '|---|---|', *(f'| {k} | {v:.2f} |' if v < 3 else f'| {k} | {v:.0f} |' for k, v in found['ratios'].items())]
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--folder', help='MIDI files of your own, as one more set')
+    parser.add_argument('--files', type=int, default=60, help='at most so many of a set')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--slow', type=int, default=3, help='files for the original way')
+    parser.add_argument('--out', default=HERE/'results', type=Path)
+    args = parser.parse_args()
+    warnings.simplefilter('ignore')
+    with tempfile.TemporaryDirectory() as d:
+        sets = make_files(Path(d), args.files)
+        if args.folder:
+            own = sorted(p for p in Path(args.folder).rglob('*') if p.suffix.lower() in MIDI_SUFFIXES)[:args.files]
+            if not own: parser.error(f'no MIDI files in {args.folder}')
+            sets[f'a folder: {Path(args.folder).name}'] = own
+        result = dict(machine=machine(), sets={name: measure(paths, args.rounds, args.slow) for name, paths in sets.items()})
+    text = as_markdown(result)
+    print(text)
+    write_whole(args.out/'encode.json', json.dumps(result, indent=1).encode())
+    write_whole(args.out/'encode.md', text.encode())
+
+
+if __name__ == '__main__': main()
