@@ -1,7 +1,7 @@
 """Make the curated manifests in data/manifests from the installed music21 package.
 
-Run by hand, from anywhere: `python data/make_manifests.py`. It takes ten minutes or so, always gives the same files
-for the same music21, and copies no music: only names, titles, works and splits. How it decides is said in data/README.md.
+Run by hand, from anywhere: `python data/make_manifests.py`. It takes five minutes or so the first time, always gives the same
+files for the same music21, and copies no music: only names, titles, works and splits. How it decides is said in data/README.md.
 """
 import csv
 import re
@@ -24,7 +24,7 @@ RESERVED = re.compile(r'derivative electronic formats reserved|edizioni', re.I)
 FREE = re.compile(r'creative commons|\bcc\b|cc0|cc-|public domain|permission|free', re.I)
 PER_MASS = 3
 OPENING = 16  # intervals; folk tunes that begin with the same ones are one work
-TITLE = 32  # letters of a folk tune's title that are kept
+TITLE = 30  # letters of a folk tune's title that are kept
 
 MADRIGALS = {
     3: ["La giovinetta pianta", "O come e gran martire", "Sovra tenere herbette", "O dolce anima mia", "Stracciami pur il core",
@@ -166,8 +166,8 @@ def palestrina():
 def piece_row(path, composer, work, title, part_map='top'):
     "A row of a manifest with the rights as the file's own `rights` say, and the rule for parts."
     text = text_of(path)
-    rights = '; '.join(dict.fromkeys([*(' '.join(r.split()) for r in re.findall(r'<rights[^>]*>([^<]+)', text)), licence_of(text)]))
-    rights = rights.strip('; ')[:120]
+    own = [' '.join(r.split()) for r in re.findall(r'<rights[^>]*>([^<]+)', text)]
+    rights = '; '.join(dict.fromkeys([*own, licence_of(text)])).strip('; ')[:120]
     closed = bool(RESERVED.search(rights)) or '©' in rights and not FREE.search(rights)
     return dict(piece=path.relative_to(CORPUS).as_posix(), title=title, composer=composer, work=work, licence=rights,
                 reserved=closed, part_map=part_map)
@@ -191,7 +191,8 @@ def mozart(): return [r for r in quartets('mozart', 'k*/*.mxl') if '/k545/' not 
 def schumann_robert():
     "A string quartet and a song; the song is there twice."
     return [*quartets('schumann_robert', 'opus41no1/*.mxl'),
-            piece_row(CORPUS/'schumann_robert/opus48no2.mxl', 'schumann_robert', 'opus48', 'Dichterliebe 2: Aus meinen Tränen sprießen')]
+            piece_row(CORPUS/'schumann_robert/opus48no2.mxl', 'schumann_robert', 'opus48',
+                      'Dichterliebe 2: Aus meinen Tränen sprießen')]
 
 
 def schumann_clara():
@@ -225,15 +226,17 @@ def songs():
 def ensembles():
     "Single pieces for several voices or instruments."
     return [piece_row(CORPUS/f, f.split('/')[0], title, title) for f, title in (
-        ('beach/prayer_of_a_tired_child.musicxml', 'Prayer of a Tired Child'), ('corelli/opus3no1/1grave.xml', 'Sonata op. 3 no. 1: Grave'),
+        ('beach/prayer_of_a_tired_child.musicxml', 'Prayer of a Tired Child'),
+        ('corelli/opus3no1/1grave.xml', 'Sonata op. 3 no. 1: Grave'),
         ('johnson_j_r/lift_every_voice.mxl', 'Lift Every Voice and Sing'), ('liliuokalani/aloha_oe.mxl', 'Aloha Oe'),
-        ('lusitano/allor_che_ignuda.mxl', 'Allor che ignuda'), ('webern/webern_dormi_jesu_op_16_no_2.mxl', 'Dormi Jesu op. 16 no. 2'))]
+        ('lusitano/allor_che_ignuda.mxl', 'Allor che ignuda'),
+        ('webern/webern_dormi_jesu_op_16_no_2.mxl', 'Dormi Jesu op. 16 no. 2'))]
 
 
 TRECENTO = {  # how the files spell them -> label
-    'Vitry': 'vitry', 'Landini': 'landini', 'Jacopo': 'jacopo', 'Giovanni da Firenze': 'giovanni', 'Piero': 'piero', 'Z[ae]char': 'zacara',
-    'Perusio': 'perusio', 'Egardus': 'egardus', 'Ciconia': 'ciconia', 'Chipre': 'chipre', 'Perrinet': 'perrinet', 'Guymont': 'guymont',
-    'Graneti': 'graneti', 'Barth?olus': 'bartolus', 'Gherardello': 'gherardello', 'Lorenzo': 'lorenzo', 'Gratiosus': 'gratiosus',
+    'Vitry': 'vitry', 'Landini': 'landini', 'Jacopo': 'jacopo', 'Giovanni da Firenze': 'giovanni', 'Piero': 'piero',
+    'Z[ae]char': 'zacara', 'Perusio': 'perusio', 'Egardus': 'egardus', 'Ciconia': 'ciconia', 'Chipre': 'chipre', 'Perrinet': 'perrinet',
+    'Guymont': 'guymont', 'Graneti': 'graneti', 'Barth?olus': 'bartolus', 'Gherardello': 'gherardello', 'Lorenzo': 'lorenzo', 'Gratiosus': 'gratiosus',
     'Phillippoctus': 'philippoctus', 'Mediolano': 'mediolano', 'Barbitonsoris': 'barbitonsoris'}
 
 
@@ -244,16 +247,18 @@ def trecento():
     rows, keys = [], []
     for f in [*sorted(set(files)), CORPUS/'luca'/'gloria.xml']:
         heads = ' '.join([f.stem, *re.findall(r'<(?:creator|credit-words)[^>]*>([^<]*)', text_of(f))[:8]])
-        who = next((label for name, label in TRECENTO.items() if re.search(name, heads)), 'luca' if 'luca' in f.parts else 'anonymous')
+        unknown = 'luca' if 'luca' in f.parts else 'anonymous'
+        who = next((label for name, label in TRECENTO.items() if re.search(name, heads)), unknown)
         found = piece_row(f, who, '', re.sub(r'[_ ]+', ' ', f.stem))
-        if f.stem.startswith('PMFC'): found.update(licence='after the edition PMFC (L\'Oiseau-Lyre); ' * (not found['licence'])
-                                                   + found['licence'] or '', reserved=True)
-        rows.append({**found, 'licence': found['licence'].strip('; ')})
+        if f.stem.startswith('PMFC'):
+            found.update(licence=found['licence'] or 'after the edition PMFC (L\'Oiseau-Lyre)', reserved=True)
+        rows.append(found)
         number = re.match(r'PMFC_\d+[-_ ](?:[A-Za-z]+[-_ ])?\d+', f.stem)
-        words = re.sub(r'PMFC|Ciconia|London|Rvat|[^A-Za-z]|Giovanni|Jacopo|Piero|Gherardello|Gratiosus|Egardus|Apt', '', f.stem).lower()
-        plain = words in ('gloria', 'credo', 'kyrie', 'sanctus', 'benedicamus', 'glorias', 'credoa', 'credob', '')
-        keys.append([number[0] if number else f.stem] + ([] if plain else [f'name {words.rstrip("ab") if words[-1:] in "ab" else words}'])
-                    + (['PMFC_13_03'] if '13_04' in f.stem else []))
+        words = re.sub(r'^PMFC_\d+[-_ ](?:[A-Za-z]+[-_ ])?\d+[ab]?[-_ ]+|PMFC.*$| [ab]$', '', f.stem)
+        words = re.sub(r'Ciconia|London|Rvat|Gherardello|Gratiosus|Egardus|Apt|Barcelona|[^A-Za-z]', '', words).lower()
+        plain = words in ('gloria', 'credo', 'kyrie', 'sanctus', 'benedicamus', '')
+        keys.append([number[0] if number else f.stem, *([] if plain else [f'name {words}']),
+                     *(['PMFC_13_03'] if '13_04' in f.stem else [])])  # a Gloria and its Credo
     return [{**r, 'work': w} for r, w in zip(rows, joined(keys))]
 
 
@@ -279,8 +284,8 @@ def folk(name, files, composer=lambda f: None, licence='', reserved=False):
             seen.add(key)
             inside, text = f.relative_to(CORPUS).as_posix(), text[text.rfind('\nX:') + 1:]
             entry = re.search(r'^N: *([A-Z]+\d+)[A-Z]* *$', text, re.M) if name == 'essen' else None
-            rows.append(dict(piece=f'{inside}#{key}' if len(tunes) > 1 else inside, title=titles[key][:TITLE].strip(), composer=composer(f) or name,
-                             licence=licence, reserved=reserved, part_map='top',
+            rows.append(dict(piece=f'{inside}#{key}' if len(tunes) > 1 else inside, title=titles[key][:TITLE].strip() or f'no. {key}',
+                             composer=composer(f) or name, licence=licence, reserved=reserved, part_map='top',
                              keys=[*tune_names(text), *([f'entry {entry[1]}'] if entry else [])]))
     return rows
 
@@ -288,7 +293,7 @@ def folk(name, files, composer=lambda f: None, licence='', reserved=False):
 def essen():
     "The Essen collection, by where the tunes are from."
     files = [f for f in sorted((CORPUS/'essenFolksong').glob('*.abc')) if not f.stem.startswith('test')]
-    return folk('essen', files, lambda f: ESSEN.get(f.stem, 'swiss' if f.stem == 'variant0' else 'german'), 'non-commercial', True)
+    return folk('essen', files, lambda f: ESSEN.get(f.stem, 'swiss' if f.stem == 'variant0' else 'german'), 'NC', True)
 
 
 def ryans(): return folk('ryans', sorted((CORPUS/'ryansMammoth').glob('*.abc')))

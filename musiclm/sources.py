@@ -59,8 +59,8 @@ def whole_splits(
     if held.empty: return np.full(len(manifest), '', dtype=object), []
     chosen = held.idxmax(axis=1)
     cut = held.index[(held > 0).sum(axis=1) > 1]
-    report = [(w, f'this work was cut ({", ".join(f"{n} in {s}" for s, n in held.loc[w].items() if n)}): all of it is in '
-                  f'{chosen[w]} now') for w in cut]
+    where = lambda w: ', '.join(f'{n} in {s}' for s, n in held.loc[w].items() if n)
+    report = [(w, f'this work was cut ({where(w)}): all of it is in {chosen[w]} now') for w in cut]
     return manifest.work.map(chosen).fillna('').to_numpy(dtype=object), report
 
 def fill_splits(
@@ -145,12 +145,13 @@ def work_of(
 # %% ../nbs/05_sources.ipynb #c6ab92b1
 NUMBERED = re.compile(r'\b(bwv|buxwv|hwv|twv|fwv|rv|kv|kk|woo|wq|sz|mwv|bv|hob)[ .]*([ivx]+[a-z]?[ :/.]*)?(\d+)|'
                       r'\b([kdslhmz])(?:\. *(\d+)|(?: ?)(\d{2,}))(?!\d|st\b|nd\b|rd\b|th\b)')
-OPUS = re.compile(r'\bop(?:us)?\b[ .]*(\d+)[a-z]?(?:[ ,]*\bn(?:o|r|os|rs|um|umber)?\b[ .]*(\d+(?:(?:, *(?:and )?| *- *| *& *| and )\d+(?![\da-z]))*)'
-                  r'|/(\d+))?', re.I)
-TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|theme|tema|aria|'
-         'allemand|courant|sarabande|gigue|gavott|bourree|trio|marche? funebre')
-MOVEMENTS = re.compile(r' *[-,:;.]* *\b(?:complete|selections?|excerpts?|(?:(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|last)[ ,and]*)+'
-                       r'(?:mov|mvt|mvmt)|(?:mov|mvt|mvmt|movements?|movts?)\b[ .]*[\divx]).*$|'
+OPUS = re.compile(r'\bop(?:us)?\b[ .]*(\d+)[a-z]?(?:[ ,]*\bn(?:o|r|os|rs|um|umber)?\b[ .]*'
+                  r'(\d+(?:(?:, *(?:and )?| *- *| *& *| and )\d+(?![\da-z]))*)|/(\d+))?')
+TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|theme|tema|'
+         'aria|allemand|courant|sarabande|gigue|gavott|bourree|trio|marche? funebre')
+MOVEMENTS = re.compile(r' *[-,:;.]* *\b(?:complete|selections?|excerpts?|'
+                       r'(?:(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|last)[ ,and]*)+(?:mov|mvt|mvmt)|'
+                       r'(?:mov|mvt|mvmt|movements?|movts?)\b[ .]*[\divx]).*$|'
                        rf'[-,:;] *(?:[ivx]+[ab]?\.|\d+\.|"|(?:{TEMPI})).*$')
 
 def plain_text(
@@ -184,10 +185,11 @@ def title_keys(
 ) -> tuple: # Two lists of (whole, number or ''): by catalogue or opus, and by name
     "What a title says about its work."
     text = plain_text(title)
-    firm = [(re.sub(r'\W', '', ''.join(g for g in m.groups() if g)).replace('kv', 'k'), '') for m in NUMBERED.finditer(text)]
+    number = lambda m: re.sub(r'\W', '', ''.join(filter(None, m.groups()))).replace('kv', 'k')
+    firm = [(number(m), '') for m in NUMBERED.finditer(text)]
+    span = lambda m: ' '.join(map(str, range(int(m[1]), min(int(m[2]), int(m[1]) + 99) + 1)))
     for m in OPUS.finditer(text):
-        numbers = re.sub(r'(\d+) *- *(\d+)', lambda r: ' '.join(map(str, range(int(r[1]), min(int(r[2]), int(r[1]) + 99) + 1))),
-                         m[2] or m[3] or '')
+        numbers = re.sub(r'(\d+) *- *(\d+)', span, m[2] or m[3] or '')
         firm += [(f'op{int(m[1])}', str(int(n))) for n in re.findall(r'\d+', numbers)] or [(f'op{int(m[1])}', '')]
     bare = OPUS.sub(' , ', NUMBERED.sub(' , ', text))
     quoted = re.findall(r'"([^"]+)"', bare) + re.findall(r"(?<!\w)'([^']+)'(?!\w)", bare)
@@ -262,8 +264,8 @@ def piece_rows(
 
 # %% ../nbs/05_sources.ipynb #3c370adc
 FILE_COLUMNS = ('path', 'file', 'filename', 'piece', 'midi_filename')
-SPLIT_NAMES = {'': '', 'train': 'train', 'training': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid', 'dev': 'valid',
-               'test': 'test', 'testing': 'test'}
+SPLIT_NAMES = {'': '', 'train': 'train', 'training': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid',
+               'dev': 'valid', 'test': 'test', 'testing': 'test'}
 
 def read_table(
     path, # A CSV (commas, semicolons or tabs) or a JSON file
@@ -319,10 +321,12 @@ def table_rows(
     else:
         column = next((c for c in FILE_COLUMNS if c in table), None)
         if column is None: raise ValueError(f'{source}: no column names the file (one of {", ".join(FILE_COLUMNS)})')
-        table = pd.DataFrame({'file': table[column], **{c: table.get(c, '') for c in ('composer', 'work', 'title', 'split', 'part_map')}})
+        own = ('composer', 'work', 'title', 'split', 'part_map')
+        table = pd.DataFrame({'file': table[column], **{c: table.get(c, '') for c in own}})
     for column, known in (('split', SPLIT_NAMES), ('part_map', {'': 0, **dict.fromkeys(PART_MAPS)})):
         if wrong := [(i, c) for i, c in enumerate(table[column].str.lower()) if c not in known]:
-            raise ValueError(f'{source}: {column} is {wrong[0][1]!r} in row {wrong[0][0] + 1}; it can be {", ".join(filter(None, known))}')
+            row, cell = wrong[0]
+            raise ValueError(f'{source}: {column} is {cell!r} in row {row + 1}; it can be {", ".join(filter(None, known))}')
     return table.assign(split=table.split.str.lower().map(SPLIT_NAMES), part_map=table.part_map.str.lower())
 
 # %% ../nbs/05_sources.ipynb #b545aac2
@@ -346,11 +350,14 @@ def match_rows(
         if not row['file']: errors.append((str(source), 'a row of it names no file'))
         elif inside is None:
             there = (folder/name).is_file()
-            errors.append((row['file'], f'in {Path(source).name}, ' + ('but not a score' if there else 'but there is no such file')))
+            why = 'it is not a score' if there else 'there is no such file'
+            errors.append((row['file'], f'named in {Path(source).name}, but {why}'))
         elif key in found: errors.append((row['file'], f'twice in {Path(source).name}: its first row counts'))
         else: found[key] = (inside, tune, row)
-    left = [i for i in files if i not in {inside for inside, _, _ in found.values()}]
-    if left: errors.append((left[0], f'not in {Path(source).name}' + (f', like {len(left) - 1} other scores' if len(left) > 1 else '')))
+    used = {inside for inside, _, _ in found.values()}
+    left = [i for i in files if i not in used]
+    more = f', like {len(left) - 1} other scores' if len(left) > 1 else ''
+    if left: errors.append((left[0], f'not in {Path(source).name}{more}'))
     order = {inside: k for k, inside in enumerate(files)}
     return sorted(found.values(), key=lambda f: order[f[0]]), errors
 
