@@ -61,7 +61,7 @@ def encode(args):
     if args.source.startswith('music21:'):
         names = args.source.removeprefix('music21:').split(',')
         corpus = music21_corpus(**({} if names == ['all'] else dict(names=names)), **options)
-    else: corpus = folder_corpus(args.source, part_map=part_map_of(args.part_map), **options)
+    else: corpus = folder_corpus(args.source, metadata=args.metadata, pieces=args.pieces, part_map=part_map_of(args.part_map), **options)
     print(corpus.summary().to_string())
     print(f'{corpus}\nstore: {args.out}')
     if 'n_replaced' in corpus.manifest: print(f'{corpus.manifest.n_replaced.sum()} chords were unknown, and the nearest known ones taken')
@@ -333,6 +333,8 @@ COMMANDS = {
         ('source', dict(metavar='SRC', help='a folder of scores, one sub-folder a composer, or music21:NAME (see musiclm corpora)')),
         ('--out', dict(required=True, metavar='STORE')), ('--workers', dict(type=int, help='processes (default: one a core)')),
         ('--scheduler', dict(metavar='ADDRESS', help='Dask scheduler whose workers encode, as tcp://host:8786')), PART_MAP,
+        ('--metadata', dict(metavar='CSV', help='table of the files: composer, work, title, split (default: MAESTRO\'s or ASAP\'s own)')),
+        ('--pieces', dict(choices=['scores', 'performances', 'all'], default='scores', help='of ASAP (default: %(default)s)')),
         *ENCODING, SEED]),
     inspect: ('musiclm inspect store --piece 3 --roll roll.png --plot histograms.png', [
         ('source', dict(metavar='STORE|FILE')), ('--piece', dict(type=int, default=0, help='row of the manifest')),

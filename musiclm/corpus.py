@@ -8,7 +8,7 @@ __all__ = ['TOY_STYLES', 'QUICK', 'Corpus', 'histograms', 'join_pieces', 'write_
            'Encoded', 'music_hash', 'encode_job', 'encode_batch', 'job_keys', 'Entry', 'Journal', 'locked',
            'open_journal', 'stored_entries', 'reading_cost', 'in_batches', 'n_cores', 'on_cores', 'lost', 'ProcessDied',
            'in_processes', 'on_cluster', 'seen', 'encode_jobs', 'default_cache', 'first_encoder', 'take_in',
-           'fill_splits', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
+           'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
 
 # %% ../nbs/06_corpus.ipynb #0003
 import hashlib
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from .encoders import make_encoder
 from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, check_place, note_table, place_notes,
                            read_bytes, read_tracks, whole_folder)
-from .sources import COMPOSERS, SPLITS, folder_manifest, read_manifest, some_pieces, split_by_work
+from .sources import COMPOSERS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
 from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, note_keys
 
 # %% ../nbs/06_corpus.ipynb #0006
@@ -404,7 +404,7 @@ def job_keys(
     how, jobs = hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest(), []
     for row in manifest.to_dict('records'):
         path, tune, parts = str(row['path']), row.get('tune'), row.get('part_map')
-        tune, parts = None if pd.isna(tune) else tune, part_map if pd.isna(parts) else parts
+        tune, parts = None if pd.isna(tune) else tune, part_map if pd.isna(parts) or not parts else parts
         what = json.dumps([how, content(path), os.path.splitext(path)[1].lower(), tune, parts], default=str)
         jobs.append(Job(hashlib.sha256(what.encode()).hexdigest()[:32], path, tune, parts))
     return jobs
@@ -662,18 +662,9 @@ def take_in(
         if entry.reason: errors.append((row['piece'], entry.reason))
         elif same != row['piece']: errors.append((row['piece'], f'the same music as {same}'))
         else: rows.append({**row, 'n_notes': entry.n_notes, 'key': job.key, 'music': entry.music})
-    return pd.DataFrame(rows).drop(columns='path', errors='ignore'), pd.DataFrame(errors, columns=['path', 'reason'], dtype=str)
+    return pd.DataFrame(rows).drop(columns=['path', 'tune', 'part_map'], errors='ignore'), pd.DataFrame(errors, columns=['path', 'reason'], dtype=str)
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
-def fill_splits(
-    manifest:pd.DataFrame, # Columns composer, work, n_notes, and perhaps split
-    fractions:tuple, # Shares of train, valid and test
-    seed:int,
-) -> np.ndarray: # The split of every row
-    "Splits by work where the manifest has none."
-    found = split_by_work(manifest, fractions, seed)
-    return found if 'split' not in manifest else manifest['split'].where(manifest['split'].isin(SPLITS), found).to_numpy()
-
 def build_corpus(
     manifest:pd.DataFrame, # One row a piece: path, piece, composer, work, and perhaps split, tune, part_map, ...
     encoder=None, # None: `NotewiseEncoder()`
@@ -696,9 +687,10 @@ def build_corpus(
         rows, errors = take_in(manifest, jobs, journal.entries)
         if not len(rows):
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {errors.path[0]}: {errors.reason[0]})')
-        splits = fill_splits(rows, fractions, seed)
+        splits, cut = fill_splits(rows, fractions, seed)
+        if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
-        rows.insert(min(3, rows.shape[1]), 'split', splits)
+        rows.insert(3, 'split', splits)
         return assemble(rows, errors, journal.entries, encoder, first, out)
 
 # %% ../nbs/06_corpus.ipynb #722732b6
@@ -739,19 +731,21 @@ def music21_corpus(
     **building, # out, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work
     "A corpus that ships inside the installed music21 package."
-    import music21
-    folder = Path(music21.__file__).parent/'corpus'
-    manifest = pd.concat([read_manifest(n) for n in ([names] if isinstance(names, str) else names)], ignore_index=True)
+    manifest = music21_manifest(names)
     if max_pieces: manifest = some_pieces(manifest, max_pieces)
-    manifest['path'] = [folder/p.partition('#')[0] for p in manifest.piece]
     return build_corpus(manifest, encoder, part_map='top', **building)
 
 # %% ../nbs/06_corpus.ipynb #266bbdfc
 def folder_corpus(
     path, # A folder of scores, a folder for each composer in it
     encoder=None, # None: `NotewiseEncoder()`
+    metadata=None, # A table that describes the files, see `musiclm.sources.folder_manifest`
+    pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
+    part_map='auto', # Which track is which part; 'auto' leaves it to the table, if that says anything
     seed:int=0, # Of the split
-    **building, # out, part_map, max_gap, tempo_grid, fractions, workers, scheduler, cache, progress: as for `build_corpus`
+    **building, # out, max_gap, tempo_grid, fractions, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work; `errors` has what was left out
-    "A corpus from a folder of scores: composers by sub-folder, works by file name."
-    return build_corpus(folder_manifest(path), encoder, seed=seed, **building)
+    "A corpus from a folder of scores: composers by sub-folder and works by file name, or as a table says."
+    manifest = folder_manifest(path, metadata, pieces)
+    if part_map != 'auto': manifest['part_map'] = ''
+    return build_corpus(manifest, encoder, part_map=part_map, seed=seed, **building)

@@ -7,12 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from musiclm.corpus import Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus, toy_corpus
 from musiclm.notes import read_score, transpose, write_midi
-from musiclm.sources import COMPOSERS, SPLITS, read_manifest, some_pieces, split_by_work, work_of
+from musiclm.sources import SPLITS
 from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
 
 
@@ -28,69 +26,6 @@ def folder(toy, tmp_path):
     write_midi(transpose(toy.notes(0), -3), tmp_path/'scores'/'alto'/'transposed.mid')
     (tmp_path/'scores'/'basso'/'words.mid').write_text('no music')
     return tmp_path/'scores'
-
-
-# ---- splits
-
-@pytest.mark.parametrize('name', COMPOSERS)
-def test_manifests(name):
-    table = read_manifest(name)
-    assert table.piece.is_unique and (table.composer == name).all()
-    assert (table.groupby('work').split.nunique() == 1).all()
-    assert set(table.split) == set(SPLITS)
-    assert not table.piece.str.contains(r'rntxt|_old|_bak').any()
-    assert table.title.str.len().min() > 0
-
-
-def test_manifest_sizes():
-    sizes = {name: (len(t), t.work.nunique()) for name in COMPOSERS for t in [read_manifest(name)]}
-    assert sizes == {'bach': (408, 210), 'monteverdi': (48, 38), 'beethoven': (22, 10), 'palestrina': (303, 96)}
-    assert read_manifest('palestrina').reserved.all()
-
-
-def test_known_melodies_are_one_work():
-    bach = read_manifest('bach').set_index('piece').work
-    passion = [f'bach/bwv{n}.mxl' for n in ('244.15', '244.17', '244.44', '244.54', '248.5', '135.6')]
-    assert bach[passion].nunique() == 1
-    assert bach['bach/bwv277.mxl'] == bach['bach/bwv4.8.mxl']  # Christ lag in Todesbanden
-    assert bach['bach/bwv269.mxl'] != bach['bach/bwv277.mxl']
-
-
-def test_manifest_paths_exist():
-    from pathlib import Path
-
-    import music21
-    corpus = Path(music21.__file__).parent/'corpus'
-    assert [p for name in COMPOSERS for p in read_manifest(name).piece if not (corpus/p).is_file()] == []
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from('abc'), st.integers(0, 8), st.integers(1, 5000)), min_size=1, max_size=60),
-       st.integers(0, 5))
-def test_split_never_cuts_a_work(rows, seed):
-    table = pd.DataFrame([dict(composer=c, work=f'{c}{w}', n_notes=n) for c, w, n in rows])
-    table['split'] = split_by_work(table, seed=seed)
-    assert (table.groupby('work').split.nunique() == 1).all() and table.split.isin(SPLITS).all()
-    for _, one in table.groupby('composer'):
-        if one.work.nunique() >= 3: assert set(one.split) == set(SPLITS)
-    assert (table.split == split_by_work(table, seed=seed)).all()
-
-
-def test_split_is_balanced_and_depends_on_the_seed():
-    sizes = np.random.default_rng(0).integers(100, 900, 200)
-    table = pd.DataFrame({'composer': 'x', 'work': [f'w{i}' for i in range(200)], 'n_notes': sizes})
-    first, second = (split_by_work(table, seed=s) for s in (0, 1))
-    shares = pd.Series(sizes).groupby(first).sum()/sizes.sum()
-    assert np.allclose(shares[list(SPLITS)], [.7, .15, .15], atol=.02)
-    assert (first != second).any()
-    assert set(split_by_work(table, (1, 0, 0))) == {'train'}
-
-
-def test_some_pieces_keep_every_split():
-    table = pd.concat([read_manifest(n) for n in COMPOSERS], ignore_index=True)
-    few = some_pieces(table, 60)
-    assert 50 <= len(few) <= 75 and few.groupby('composer').split.nunique().eq(3).all()
-    pd.testing.assert_frame_equal(few, some_pieces(table, 60))
 
 
 # ---- the store
@@ -337,13 +272,3 @@ def test_a_few_pieces_of_music21(tmp_path):
         notes = corpus.notes(i)
         assert set(notes.part) == {0, 1}
         assert notes.pitch[notes.part == 0].mean() > notes.pitch[notes.part == 1].mean()
-
-
-@pytest.mark.parametrize('a, b, same', [
-    ('Piano_Sonatas_24-1', 'Piano_Sonatas_24-2_no_repeat', True), ('Piano_Sonatas_2-1', 'Piano_Sonatas_24-1', False),
-    ('Fugue_bwv_846', 'Prelude_BWV_846', True), ('Fugue_bwv_846', 'Fugue_bwv_84', False),
-    ('op01n01a', 'op01n01d', True), ('op01n01a', 'op01n02a', False),
-    ('Sonata_2_2nd', 'Sonata_2_3rd_no_repeat', True), ('Toccata', 'Toccata_repeat', True),
-    ('Etudes_op_10_1', 'Etudes_op_10_10', False), ('Impromptu_op.90_D.899_1', 'Impromptu_op.90_D.899_4_no_repeat', True),
-])
-def test_work_of_file_names(a, b, same): assert (work_of(a) == work_of(b)) == same
