@@ -23,7 +23,7 @@ from .tokens import (BOS, EOS, PAD, SPECIAL, ChordwiseEncoder, Encoder, Encoding
                             fold_octaves)
 
 # %% ../nbs/02_encoders.ipynb #0042
-TOKENIZERS = ('REMI', 'TSD', 'MIDILike', 'Structured') # of MidiTok: those that write one token at a time
+TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and nothing lost but what `normalise` says
 TOKENIZER_KEYS = {'config', 'tokenization', '_vocab_base', '_model', '_vocab_base_byte_to_token'}
 MOST_TOKENS = 1 << 16 # ids are uint16
 
@@ -93,6 +93,8 @@ def encoding_of(
     c, text = tokenizer.config, tokenizer_text(tokenizer)
     if tokenizer.one_token_stream and not set(PROGRAMS[:len(parts)]) <= set(c.programs):
         raise ValueError(f'the tokenizer must know the programs {PROGRAMS[:len(parts)]} of the parts {tuple(parts)}')
+    if c.use_pitch_intervals and 'NoteOn' in tokenizer.tokens_types_graph:
+        raise ValueError('MIDILike with pitch intervals is not supported: an end has no onset of its own pitch there')
     if len(tokenizer) > MOST_TOKENS: raise ValueError(f'{len(tokenizer)} tokens are more than {MOST_TOKENS}')
     return EncodingConfig(scheme='miditok', parts=tuple(parts), steps_per_beat=c.max_num_pos_per_beat,
                           pitch_range=tuple(c.pitch_range), tokenizer=text)
@@ -396,7 +398,8 @@ def type_table(self:MidiTokEncoder) -> tuple: # (types + 1, V) bool: what may fo
     may = {**self.follow, BAR_MARK: self.opening, None: self.starts | ({BAR_MARK} if BAR_MARK in self.vocab.stoi else set())}
     table = np.array([[first in may[k] or first == BAR_MARK and k in free for first, _ in ends] for k in [*kinds, BAR_MARK, None]])
     table[:, :len(SPECIAL)] = False
-    table[[index[k] for k in self.complete], EOS] = True
+    last = self.complete - ({'NoteOn', 'DrumOn'} if 'NoteOff' in self.follow else set())
+    table[[index[k] for k in last], EOS] = True
     return table, np.array([index[last] for _, last in ends])
 
 class TypeGrammar:
