@@ -445,6 +445,7 @@ def set_vocab(self:ChordwiseEncoder,
     parts, chords = zip(*map(read_chord, vocab.itos[3:]))
     self.chords = np.concatenate([np.zeros((3, 128), np.uint8), chords]) # (V, 128)
     self.part_of = np.array([-1]*3 + [self.config.parts.index(p) for p in parts])
+    self.states = {} # by part, what `nearest` compares with
     self.id_of = {(p, c.tobytes()): i for i, (p, c) in enumerate(zip(self.part_of, self.chords)) if i > 2}
 
 # %% ../nbs/01_tokens.ipynb #0038
@@ -490,14 +491,15 @@ def fit(self:ChordwiseEncoder,
 
 # %% ../nbs/01_tokens.ipynb #003a
 @patch
-def token(self:ChordwiseEncoder,
+def nearest(self:ChordwiseEncoder,
     part:int, # Part index
-    chord:np.ndarray, # (128,) of 0, `STRUCK` or `HELD`
-) -> tuple: # Token id, and whether the chord is known
-    "The token of a chord, or of the nearest known one of its part."
-    known = self.id_of.get((part, chord.tobytes()))
-    if known is not None: return known, True
-    return int(((self.chords != chord).sum(1) + 1000*(self.part_of != part)).argmin()), False
+    chords:np.ndarray, # (n, 128) of 0, `STRUCK` or `HELD`
+) -> np.ndarray: # (n,) token ids
+    "The known chords of a part that agree with given ones in the most pitches; of equals the commonest."
+    states = lambda c: np.concatenate([c == k for k in (0, STRUCK, HELD)], 1).astype(np.float32) # (n, 384)
+    ids = np.flatnonzero(self.part_of == part)
+    if part not in self.states: self.states[part] = states(self.chords[ids]).T
+    return ids[(states(chords) @ self.states[part]).argmax(1)]
 
 # %% ../nbs/01_tokens.ipynb #003b
 @patch
@@ -510,9 +512,11 @@ def encode(self:ChordwiseEncoder,
     for place, name in enumerate(self.config.part_order):
         part = self.config.parts.index(name)
         chords, which, n = np.unique(grid[:, part], axis=0, return_inverse=True, return_counts=True)
-        tokens = [self.token(part, c) for c in chords]
-        self.n_replaced += sum(k for (_, known), k in zip(tokens, n) if not known)
-        if tokens: ids[:, place] = np.array([i for i, _ in tokens], np.uint16)[which.ravel()]
+        tokens = np.array([self.id_of.get((part, c.tobytes()), PAD) for c in chords], int)
+        unknown = tokens == PAD
+        if unknown.any(): tokens[unknown] = self.nearest(part, chords[unknown])
+        self.n_replaced += int(n[unknown].sum())
+        ids[:, place] = tokens[which.ravel()]
     return np.r_[np.uint16(BOS), ids.ravel(), np.uint16(EOS)]
 
 # %% ../nbs/01_tokens.ipynb #003c
