@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['TOKENIZERS', 'TOKENIZER_KEYS', 'MOST_TOKENS', 'PROGRAMS', 'BAR_MARK', 'TIME_TYPES', 'need_miditok', 'tokenizer_class',
-           'tokenizer_text', 'check_tokenizer', 'read_tokenizer', 'encoding_of', 'MidiTokEncoder', 'steps_of', 'Tidied',
-           'miditok_encoder', 'TypeGrammar', 'values_of', 'Positions', 'Sounding', 'train_bpe', 'make_encoder']
+           'make_tokenizer', 'tokenizer_text', 'check_tokenizer', 'read_tokenizer', 'encoding_of', 'MidiTokEncoder',
+           'steps_of', 'Tidied', 'miditok_encoder', 'TypeGrammar', 'values_of', 'Positions', 'Sounding', 'train_bpe',
+           'make_encoder']
 
 # %% ../nbs/02_encoders.ipynb #04feabf3
 import json
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,15 @@ def tokenizer_class(
     "A tokenizer of MidiTok by its name; raises `ValueError` on any other."
     if name not in TOKENIZERS: raise ValueError(f'the tokenizer {name!r} is not supported: there are {", ".join(TOKENIZERS)}')
     return getattr(need_miditok(), name)
+
+def make_tokenizer(
+    name:str, # One of `TOKENIZERS`
+    **how, # `tokenizer_config` or `params`
+): # A tokenizer
+    "A new tokenizer of MidiTok."
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Attribute controls') # MidiTok 3.0 says so of every tokenizer with programs
+        return tokenizer_class(name)(**how)
 
 # %% ../nbs/02_encoders.ipynb #0043
 def tokenizer_text(
@@ -73,11 +84,11 @@ def read_tokenizer(
     try: about = json.loads(text)
     except ValueError: raise ValueError('the parameters of the tokenizer are not JSON') from None
     check_tokenizer(about)
-    make = tokenizer_class(about['tokenization'])
+    tokenizer_class(about['tokenization'])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/'tokenizer.json' # MidiTok reads files only
         path.write_text(text)
-        try: return make(params=path)
+        try: return make_tokenizer(about['tokenization'], params=path)
         except Exception as e: # whatever MidiTok and its BPE library raise on broken parameters
             raise ValueError(f'MidiTok makes no tokenizer of these parameters ({type(e).__name__}: {e})') from None
 
@@ -108,7 +119,7 @@ class MidiTokEncoder(Encoder):
         parts:tuple=('v', 'p'), # Names of the parts
         **options, # As of MidiTok's `TokenizerConfig`, with the name of a class
     ):
-        if isinstance(tokenizer, str): tokenizer = tokenizer_class(tokenizer)(need_miditok().TokenizerConfig(**options))
+        if isinstance(tokenizer, str): tokenizer = make_tokenizer(tokenizer, tokenizer_config=need_miditok().TokenizerConfig(**options))
         self.config = config or encoding_of(tokenizer, parts)
         if self.config.scheme != 'miditok': raise ValueError(f'a MidiTokEncoder cannot encode {self.config.scheme!r}')
         self.tokenizer = read_tokenizer(self.config.tokenizer) # one of its own: what is stored is what is used
