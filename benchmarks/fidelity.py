@@ -21,7 +21,6 @@ The chordwise vocabulary is learnt from four works of five; that row is measured
 """
 import argparse
 import json
-import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -70,7 +69,8 @@ def read_truth(
     for g in sorted(set(grid)):
         paths = [p for p, k in zip(manifest.path, grid) if k == g]
         for path, columns in read_all(paths, workers, steps_per_beat=g, parts=('v', 'p'), part_map=part_map, max_gap=None):
-            if not isinstance(columns, ScoreError): found.append((str(path), works[path], note_table(*columns[:5], steps_per_beat=g)))
+            if isinstance(columns, ScoreError): continue
+            found.append((str(path), works[path], note_table(*columns[:5], steps_per_beat=g)))
     return [(work, notes) for _, work, notes in sorted(found, key=lambda f: f[0])], len(manifest) - len(found)
 
 
@@ -158,7 +158,8 @@ def as_markdown(result:dict) -> str:
     share = lambda x: '–' if x is None else f'{100*x:.1f}'
     head = ['encoding', 'onset', 'onset exact', 'duration', 'duration exact', 'unisons', 'folded', 'tokens', 'vocabulary']
     lines = ['# What each encoding keeps', '', *(__doc__.split('\n\n', 2)[2].strip().splitlines()), '',
-             f'Shares in percent of all notes. Made by `benchmarks/fidelity.py` in {result["seconds"]:.0f} s; {result["versions"]}.']
+             'Shares in percent of all notes. Made by `benchmarks/fidelity.py` in '
+             f'{result["seconds"]:.0f} s; {result["versions"]}.']
     for name, corpus in result['corpora'].items():
         lines += ['', f'## {name}: {corpus["pieces"]} pieces, {corpus["notes"]:,} notes', '', f'| {" | ".join(head)} |',
                   '|---' + '|---:'*(len(head) - 1) + '|']
@@ -172,14 +173,16 @@ def as_markdown(result:dict) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--music21', nargs='*', default=['bach', 'beethoven'], help='corpora of the music21 package')
-    parser.add_argument('--folder', action='append', default=[], metavar='NAME=PATH', help='a folder of scores; may be repeated')
+    parser.add_argument('--folder', action='append', default=[], metavar='NAME=PATH', help='scores; may be repeated')
     parser.add_argument('--max-pieces', type=int, help='about so many pieces of each corpus')
     parser.add_argument('--workers', type=int, default=1, help='processes that read')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args, begin, corpora = parser.parse_args(), time.perf_counter(), {}
     sources = {n: (read_manifest(n), 'top') for n in args.music21}
-    for manifest, _ in sources.values(): manifest['path'] = [Path(music21.__file__).parent/'corpus'/p for p in manifest.piece]
-    for name, _, path in (f.partition('=') for f in args.folder): sources[name] = folder_manifest(path).assign(split=''), 'auto'
+    inside = Path(music21.__file__).parent/'corpus'
+    for manifest, _ in sources.values(): manifest['path'] = [inside/p for p in manifest.piece]
+    for name, _, path in (f.partition('=') for f in args.folder):
+        sources[name] = folder_manifest(path).assign(split=''), 'auto'
     for name, (manifest, part_map) in sources.items():
         if args.max_pieces: manifest = some_pieces(manifest, args.max_pieces)
         pieces, n_failed = read_truth(manifest, part_map, args.workers)
@@ -187,7 +190,7 @@ def main():
         rows = {k: measure(e, tables) for k, e in tqdm(encodings().items(), desc=name, delay=1)}
         rows[CHORDWISE] = measure_chords(pieces)
         corpora[name] = dict(pieces=len(pieces), unreadable=n_failed, notes=sum(map(len, tables)), rows=rows)
-    versions = ', '.join([f'Python {platform.python_version()}', *(f'{p} {version(p)}' for p in ('miditok', 'symusic', 'music21'))])
+    versions = ', '.join(f'{p} {version(p)}' for p in ('miditok', 'symusic', 'music21'))
     result = dict(versions=versions, seconds=round(time.perf_counter() - begin, 1), corpora=corpora)
     write_whole(args.out/'fidelity.json', (json.dumps(result, indent=1) + '\n').encode())
     write_whole(args.out/'fidelity.md', as_markdown(result).encode())

@@ -39,7 +39,8 @@ def tokenizer_class(
     name:str, # One of `TOKENIZERS`
 ): # Its class
     "A tokenizer of MidiTok by its name; raises `ValueError` on any other."
-    if name not in TOKENIZERS: raise ValueError(f'the tokenizer {name!r} is not supported: there are {", ".join(TOKENIZERS)}')
+    if name not in TOKENIZERS:
+        raise ValueError(f'the tokenizer {name!r} is not supported: there are {", ".join(TOKENIZERS)}')
     return getattr(need_miditok(), name)
 
 def make_tokenizer(
@@ -56,8 +57,8 @@ def tokenizer_text(
     tokenizer, # Of MidiTok
 ) -> str: # JSON
     "The parameters of a tokenizer as text, the same whatever version wrote them."
-    if type(tokenizer).__name__ not in TOKENIZERS or type(tokenizer) is not tokenizer_class(type(tokenizer).__name__):
-        raise ValueError(f'the tokenizer {type(tokenizer).__name__} is not supported: there are {", ".join(TOKENIZERS)}')
+    name = type(tokenizer).__name__
+    if type(tokenizer) is not tokenizer_class(name): raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
     return json.dumps({k: v for k, v in tokenizer.to_dict().items() if k in TOKENIZER_KEYS})
 
 def check_tokenizer(
@@ -119,7 +120,8 @@ class MidiTokEncoder(Encoder):
         parts:tuple=('v', 'p'), # Names of the parts
         **options, # As of MidiTok's `TokenizerConfig`, with the name of a class
     ):
-        if isinstance(tokenizer, str): tokenizer = make_tokenizer(tokenizer, tokenizer_config=need_miditok().TokenizerConfig(**options))
+        if isinstance(tokenizer, str):
+            tokenizer = make_tokenizer(tokenizer, tokenizer_config=need_miditok().TokenizerConfig(**options))
         self.config = config or encoding_of(tokenizer, parts)
         if self.config.scheme != 'miditok': raise ValueError(f'a MidiTokEncoder cannot encode {self.config.scheme!r}')
         self.tokenizer = read_tokenizer(self.config.tokenizer) # one of its own: what is stored is what is used
@@ -191,9 +193,10 @@ def to_score(self:MidiTokEncoder,
     score = symusic.Score(self.config.steps_per_beat)
     for part in np.unique(notes['part']):
         rows = notes[notes['part'] == part]
-        onset, duration = (np.ascontiguousarray(rows[c] + k, dtype=np.int32) for c, k in (('onset', lead), ('duration', 0)))
+        times = (np.ascontiguousarray(t, dtype=np.int32) for t in (rows['onset'] + lead, rows['duration']))
         sound = (np.ascontiguousarray(rows[c], dtype=np.int8) for c in ('pitch', 'velocity'))
-        score.tracks.append(symusic.Track('', PROGRAMS[part], False, notes=symusic.Note.from_numpy(onset, duration, *sound)))
+        notes_in = symusic.Note.from_numpy(*times, *sound)
+        score.tracks.append(symusic.Track('', PROGRAMS[part], False, notes=notes_in))
     return score
 
 @patch
@@ -226,8 +229,9 @@ def read_types(self:MidiTokEncoder):
     self.follow = {t: set(f) - special for t, f in self.tokenizer.tokens_types_graph.items() if t not in special}
     # a note is complete where time may pass; a piece does not end with time
     self.complete = {t for t, f in self.follow.items() if f & (TIME_TYPES - {'Position'}) and t not in TIME_TYPES}
-    parts = range(len(self.config.parts)) if self.has_parts else [0]
-    first = [self.encode(note_table([0], [1], [60], part=p, steps_per_beat=self.config.steps_per_beat))[1] for p in parts]
+    parts, grid = range(len(self.config.parts)) if self.has_parts else [0], self.config.steps_per_beat
+    pitch = self.config.pitch_range[0]
+    first = [self.encode(note_table([0], [1], [pitch], part=p, steps_per_beat=grid))[1] for p in parts]
     self.starts = {self.base[i][0].split('_')[0] for i in first if self.base[i]} or {'Bar'}
     self.opening = self.starts.union(*(self.follow[t] for t in self.complete))
     self.has_bars, self.on_off = 'Bar' in self.follow, 'NoteOn' in self.follow
@@ -245,12 +249,13 @@ class Tidied:
 
     def allows(self, kind): # may a token of this type come next?
         if self.encoder.has_bars and not self.texts: return kind in ('Bar', 'Position')
-        return kind in (self.encoder.opening if self.last is None else self.encoder.follow[self.last])
+        return kind in (self.encoder.opening if self.last is None else self.encoder.follow.get(self.last, ()))
 
     def add(self, text, owner):
         kind, _, value = text.partition('_')
         if not self.allows(kind): return
-        if kind == 'Position' and not self.texts: self.put(next(t for t in self.encoder.tokenizer.vocab if t[:4] == 'Bar_'), -1)
+        if kind == 'Position' and not self.texts:
+            self.put(next(t for t in self.encoder.tokenizer.vocab if t.startswith('Bar_')), -1)
         if kind == 'Program': self.program = text
         if kind in ('NoteOn', 'DrumOn'): self.sounding.setdefault((self.program, value), []).append(len(self.texts))
         if kind in ('NoteOff', 'DrumOff') and not self.end_note(value): return
@@ -323,7 +328,7 @@ def decode(self:MidiTokEncoder,
     owners = np.array([o for o in tidy.owner if o >= 0], int)
     used = (np.bincount(owners, minlength=len(read)) >= wanted).sum()
     try: notes = self.to_notes(tidy.texts)
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError): # what MidiTok cannot make sense of all the same
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError): # what MidiTok makes no sense of all the same
         notes, used = note_table([], [], [], steps_per_beat=self.config.steps_per_beat), 0
     notes.attrs['dropped'] = n_meant - int(used)
     return notes
@@ -383,7 +388,8 @@ def transposition(self:MidiTokEncoder,
     table = np.arange(len(self.vocab))
     for i, base in enumerate(self.base):
         kind, _, value = base[0].partition('_') if base else ('', '', '')
-        if kind in ('Pitch', 'NoteOn', 'NoteOff'): table[i] = self.vocab.stoi.get(f'{kind}_{int(value) + semitones}', PAD)
+        if kind in ('Pitch', 'NoteOn', 'NoteOff'):
+            table[i] = self.vocab.stoi.get(f'{kind}_{int(value) + semitones}', PAD)
     return table.astype(np.uint16)
 
 @patch
@@ -402,15 +408,16 @@ def transpose(self:MidiTokEncoder,
 @patch
 def type_table(self:MidiTokEncoder) -> tuple: # (types + 1, V) bool: what may follow; (V,) the type that a token leaves
     "The tokenizer's graph of types, by token; the last row is the beginning."
-    kinds = sorted(self.follow)
+    kinds = sorted({t.split('_')[0] for b in self.base for t in b})
     index = {k: i for i, k in enumerate(kinds)} | {BAR_MARK: len(kinds)}
     ends = [[b[0].split('_')[0], b[-1].split('_')[0]] if b else [BAR_MARK]*2 for b in self.base]
     free = self.complete | (TIME_TYPES - {'Position'})
-    may = {**self.follow, BAR_MARK: self.opening, None: self.starts | ({BAR_MARK} if BAR_MARK in self.vocab.stoi else set())}
-    table = np.array([[first in may[k] or first == BAR_MARK and k in free for first, _ in ends] for k in [*kinds, BAR_MARK, None]])
+    may = {**dict.fromkeys(kinds, ()), **self.follow, BAR_MARK: self.opening, None: self.starts}
+    fits = lambda kind, first: first in may[kind] or first == BAR_MARK and (kind is None or kind in free)
+    table = np.array([[fits(kind, first) for first, _ in ends] for kind in [*kinds, BAR_MARK, None]])
     table[:, :len(SPECIAL)] = False
     last = self.complete - ({'NoteOn', 'DrumOn'} if 'NoteOff' in self.follow else set())
-    table[[index[k] for k in last], EOS] = True
+    table[[index[k] for k in last if k in index], EOS] = True
     return table, np.array([index[last] for _, last in ends])
 
 class TypeGrammar:
@@ -462,7 +469,8 @@ class Positions:
     "In a bar positions grow, and no duration is longer than `max_note`."
     def __init__(self, encoder, n, device, max_note):
         table, grid = lambda a: torch.as_tensor(a, device=device), encoder.config.steps_per_beat
-        self.place, self.bar = table(values_of(encoder, 'Position')), table(values_of(encoder, 'Bar', read=lambda v: 1) > 0)
+        self.place = table(values_of(encoder, 'Position'))
+        self.bar = table(values_of(encoder, 'Bar', read=lambda v: 1) > 0)
         length = values_of(encoder, 'Duration', read=lambda v: steps_of('_' + v, grid))
         self.short = table(length <= (len(length)**2 if max_note is None else max(max_note, 1)))
         self.at = torch.full((n, 1), -1, device=device)
@@ -479,11 +487,13 @@ class Sounding:
     def __init__(self, encoder, n, device, max_note):
         table, grid = lambda a: torch.as_tensor(a, device=device), encoder.config.steps_per_beat
         self.on, self.off, program = (table(values_of(encoder, k)) for k in ('NoteOn', 'NoteOff', 'Program'))
-        self.wait = table(np.maximum(values_of(encoder, 'TimeShift', 'Rest', read=lambda v: steps_of('_' + v, grid)), 0))
+        wait = values_of(encoder, 'TimeShift', 'Rest', read=lambda v: steps_of('_' + v, grid))
+        self.wait = table(np.maximum(wait, 0))
         known = sorted(set(program[program >= 0].tolist())) or [0]
         self.program = table([known.index(p) if p in known else -1 for p in program.tolist()])
         self.begun = torch.full((n, len(known), 128), -1, device=device) # step at which each note began
-        self.now, self.step = torch.zeros(n, dtype=torch.long, device=device), torch.zeros(n, 1, dtype=torch.long, device=device)
+        self.now = torch.zeros(n, dtype=torch.long, device=device) # program
+        self.step = torch.zeros(n, 1, dtype=torch.long, device=device)
         self.rows, self.max_note = torch.arange(n, device=device), max_note
     @staticmethod
     def wanted(encoder): return encoder.on_off
@@ -503,9 +513,9 @@ class Sounding:
         self.now = torch.where(program >= 0, program, self.now)
         self.step = self.step + self.wait[tokens][:, None]
         begun = self.begun[self.rows, self.now] # (n, 128)
-        begun.scatter_(1, on.clamp(0)[:, None], torch.where(on >= 0, self.step[:, 0], begun.gather(1, on.clamp(0)[:, None])[:, 0])[:, None])
-        begun.scatter_(1, off.clamp(0)[:, None], torch.where(off >= 0, -1, begun.gather(1, off.clamp(0)[:, None])[:, 0])[:, None])
-        self.begun[self.rows, self.now] = begun
+        pitch = torch.arange(128, device=begun.device)
+        begun = torch.where(pitch == on[:, None], self.step, begun)
+        self.begun[self.rows, self.now] = torch.where(pitch == off[:, None], -1, begun)
 
 # %% ../nbs/02_encoders.ipynb #78593210
 def train_bpe(
@@ -535,5 +545,5 @@ def make_encoder(
     if config.scheme == 'chordwise': return ChordwiseEncoder(config, itos)
     encoder = MidiTokEncoder(config=config) if config.scheme == 'miditok' else NotewiseEncoder(config)
     if itos is not None and list(itos) != encoder.vocab.itos:
-        raise ValueError('the stored vocabulary is not that of its encoding: made by another version of musiclm or MidiTok?')
+        raise ValueError('the stored vocabulary is not that of its encoding: made by another version of musiclm?')
     return encoder
