@@ -152,6 +152,7 @@ def read_vocab(self:MidiTokEncoder):
     "Take over the tokenizer's vocabulary, without its special tokens."
     learnt = {i: s for s, i in (self.tokenizer.vocab_model or {}).items()}
     special, texts, self.base = set(self.tokenizer.special_tokens), list(SPECIAL), [()]*len(SPECIAL)
+    self.moved = {} # tables of transposition by semitones
     self.ours = np.zeros(len(self.tokenizer), np.uint16) # our id by the tokenizer's; 0 for its special tokens
     for i in range(len(self.tokenizer)):
         base = self.base_tokens(i)
@@ -385,12 +386,14 @@ def transposition(self:MidiTokEncoder,
 ) -> np.ndarray: # For each token id the transposed id, or 0 (`xxpad`) where the pitch would leave the range; or None
     "The look-up table that transposes tokens; None where there is none: with BPE, and where chords are tokens."
     if self.tokenizer.is_trained or self.tokenizer.config.use_chords: return None
+    if semitones in self.moved: return self.moved[semitones]
     table = np.arange(len(self.vocab))
     for i, base in enumerate(self.base):
         kind, _, value = base[0].partition('_') if base else ('', '', '')
         if kind in ('Pitch', 'NoteOn', 'NoteOff'):
             table[i] = self.vocab.stoi.get(f'{kind}_{int(value) + semitones}', PAD)
-    return table.astype(np.uint16)
+    self.moved[semitones] = table.astype(np.uint16)
+    return self.moved[semitones]
 
 @patch
 def transpose(self:MidiTokEncoder,

@@ -445,7 +445,7 @@ def set_vocab(self:ChordwiseEncoder,
     parts, chords = zip(*map(read_chord, vocab.itos[3:]))
     self.chords = np.concatenate([np.zeros((3, 128), np.uint8), chords]) # (V, 128)
     self.part_of = np.array([-1]*3 + [self.config.parts.index(p) for p in parts])
-    self.states = {} # by part, what `nearest` compares with
+    self.states, self.moved = {}, {} # by part, what `nearest` compares with; tables by semitones
     self.id_of = {(p, c.tobytes()): i for i, (p, c) in enumerate(zip(self.part_of, self.chords)) if i > 2}
 
 # %% ../nbs/01_tokens.ipynb #0038
@@ -570,8 +570,11 @@ def transposition(self:ChordwiseEncoder,
     semitones:int, # Upwards; negative is down
 ) -> np.ndarray: # For each token id the transposed id, or 0 (`xxpad`) where that chord is unknown or out of the range
     "The look-up table that transposes tokens: for all of them where `fit` learnt transpositions too."
-    chords = [(p, self.move(c.tobytes(), self.config.parts[p], semitones)) for p, c in zip(self.part_of[3:], self.chords[3:])]
-    return np.array([PAD, BOS, EOS, *(self.id_of.get(k, PAD) for k in chords)], np.uint16)
+    if semitones not in self.moved:
+        chords = zip(self.part_of[3:].tolist(), self.chords[3:])
+        moved = [(p, self.move(c.tobytes(), self.config.parts[p], semitones)) for p, c in chords]
+        self.moved[semitones] = np.array([PAD, BOS, EOS, *(self.id_of.get(k, PAD) for k in moved)], np.uint16)
+    return self.moved[semitones]
 
 @patch
 def transpose(self:ChordwiseEncoder,
