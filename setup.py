@@ -8,6 +8,8 @@ here = Path(__file__).parent
 cfg = ConfigParser(delimiters=['='])
 cfg.read(here/'settings.ini', encoding='utf-8')
 cfg = cfg['DEFAULT']
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('dev', 'docs', 'miditok', 'cluster')}
+extras['dev'] += extras['miditok'] + extras['cluster'] # the tests use them
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], author=cfg['author'],
@@ -15,7 +17,7 @@ setup(
     packages=find_packages(include=['musiclm', 'musiclm.*']) + ['musiclm.manifests'],
     package_dir={'musiclm.manifests': 'data/manifests'}, package_data={'musiclm.manifests': ['*.csv']},
     python_requires='>='+cfg['min_python'],
-    install_requires=cfg['requirements'].split(), extras_require={k: cfg[f'{k}_requirements'].split() for k in ('dev', 'docs')},
+    install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['musiclm=musiclm._modidx:d']},
     long_description=(here/'README.md').read_text(encoding='utf-8') if (here/'README.md').exists() else '',
     long_description_content_type='text/markdown',

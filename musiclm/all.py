@@ -6,10 +6,11 @@
 __all__ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_learner', 'embeddings', 'probabilities',
            'Corpus', 'encode_file', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'best_of', 'clips_of',
            'critic_clips', 'critic_learner', 'generated_clips', 'real_clips', 'RandomTranspose', 'TokenBlock',
-           'classifier_dataloaders', 'lm_dataloaders', 'evaluate_lm', 'generator_learner', 'inception_score', 'ARCHS',
-           'load_model', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi',
-           'report_folder', 'write_report', 'Piece', 'held_out_prompts', 'sample', 'plot_confusion', 'plot_curves',
-           'plot_roll', 'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder', 'Vocab']
+           'classifier_dataloaders', 'MidiTokEncoder', 'make_encoder', 'miditok_encoder', 'train_bpe', 'lm_dataloaders',
+           'evaluate_lm', 'generator_learner', 'inception_score', 'ARCHS', 'load_model', 'save_model', 'NGram',
+           'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'report_folder', 'write_report',
+           'Piece', 'held_out_prompts', 'sample', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder',
+           'EncodingConfig', 'NotewiseEncoder', 'Vocab']
 
 # %% ../nbs/19_all.ipynb #0002
 from .callbacks import MusicalInceptionScore
@@ -18,6 +19,7 @@ from .composer import calibrate, composer_learner, embeddings, probabilities
 from .corpus import Corpus, encode_file, folder_corpus, music21_corpus, toy_corpus
 from .critic import best_of, clips_of, critic_clips, critic_learner, generated_clips, real_clips
 from .data import RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
+from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
 from .generator import evaluate_lm, generator_learner
 from .metrics import inception_score
 from .models import ARCHS, load_model, save_model
@@ -32,6 +34,7 @@ from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, Vocab
 _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_learner', 'embeddings', 'probabilities',
          'Corpus', 'encode_file', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'best_of', 'clips_of', 'critic_clips',
          'critic_learner', 'generated_clips', 'real_clips', 'RandomTranspose', 'TokenBlock', 'classifier_dataloaders',
+         'MidiTokEncoder', 'make_encoder', 'miditok_encoder', 'train_bpe',
          'lm_dataloaders', 'evaluate_lm', 'generator_learner', 'inception_score', 'ARCHS', 'load_model', 'save_model',
          'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'report_folder', 'write_report',
          'Piece', 'held_out_prompts', 'sample', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder',

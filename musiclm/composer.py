@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from .metrics import accuracy as clip_accuracy
 from .metrics import expected_calibration_error, fit_temperature, log_loss, macro_f1
 from .models import bare_model, make_classifier
-from .tokens import NotewiseEncoder
+from .tokens import Encoder
 
 # %% ../nbs/12_composer.ipynb #0006
 def clip_learner(
@@ -124,27 +124,24 @@ def judge_hash(
 # %% ../nbs/12_composer.ipynb #0011
 def histograms(
     clips:np.ndarray, # (n, length) token ids
-    encoder:NotewiseEncoder, # Their encoding
+    encoder:Encoder, # Their encoding
 ) -> np.ndarray: # (n, d): counts of tokens, then of intervals from -24 to 24 in each part
     "Counts of tokens and of melodic intervals in each clip."
-    clips = np.asarray(clips, np.int64)
-    def count(rows, values, width):
-        return np.bincount(rows*width + values, minlength=len(clips)*width).reshape(len(clips), width)
-    row = np.arange(len(clips)).repeat(clips.shape[1])
-    found = [count(row, clips.ravel(), len(encoder.vocab))]
-    for part in range(len(encoder.config.parts)):
-        on = ((encoder.kind == encoder.ONSET) & (encoder.part_of == part))[clips.ravel()]
-        pitch, r = encoder.pitch_of[clips.ravel()[on]], row[on]
-        same = r[1:] == r[:-1]
-        found.append(count(r[1:][same], np.clip(np.diff(pitch)[same], -24, 24) + 24, 49))
-    return np.concatenate(found, 1)
+    clips, parts = np.asarray(clips, np.int64), len(encoder.config.parts)
+    tokens = np.stack([np.bincount(c, minlength=len(encoder.vocab)) for c in clips])
+    intervals = np.zeros((len(clips), parts, 49), np.int64)
+    for found, notes in zip(intervals, map(encoder.decode, clips)):
+        for part in range(parts):
+            leaps = np.diff(notes['pitch'].to_numpy()[notes['part'].to_numpy() == part])
+            found[part] = np.bincount(np.clip(leaps, -24, 24) + 24, minlength=49)
+    return np.concatenate([tokens, intervals.reshape(len(clips), -1)], 1)
 
 # %% ../nbs/12_composer.ipynb #0012
 def baseline_probabilities(
     train:np.ndarray, # (m, length) token ids to train on
     labels, # (m,) class names
     clips:np.ndarray, # (n, length) token ids
-    encoder:NotewiseEncoder, # Their encoding
+    encoder:Encoder, # Their encoding
     classes, # Class names in the order of the columns wanted
     C:float=.01, # Inverse strength of regularisation
 ) -> np.ndarray: # (n, K)

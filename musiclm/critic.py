@@ -147,8 +147,9 @@ def baseline_realness(
     encoder, # Encoding of the clips
 ) -> dict: # By baseline, scores of the clips that are not in `train`
     "Scores by length in beats and notes, and by pairs of neighbouring tokens (TF-IDF), with logistic regressions."
-    beats = encoder.wait_of[clips].sum(1)/encoder.config.steps_per_beat
-    notes = (encoder.kind[clips] == encoder.ONSET).sum(1)
+    tables = [encoder.decode(c) for c in clips]
+    beats = np.array([(t['onset'] + t['duration']).max() for t in tables])/encoder.config.steps_per_beat
+    notes = np.array([len(t) for t in tables])
     text = [' '.join(map(str, c)) for c in clips]
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r'\S+', sublinear_tf=True, min_df=3)
     length = make_pipeline(StandardScaler(), LogisticRegression())

@@ -14,26 +14,36 @@ from fastai.data.all import CategoryBlock, DataBlock, DataLoaders, TfmdDL, Trans
 from fastcore.basics import patch
 
 from .corpus import Corpus
-from .tokens import NotewiseEncoder
+from .tokens import BOS, EOS, PAD, Encoder
 
 # %% ../nbs/07_data.ipynb #0007
 class RandomTranspose(Transform):
     "Move the tokens of a training item by a random number of semitones, the same for all its notes."
     split_idx, order = 0, 1
     def __init__(self,
-        encoder:NotewiseEncoder, # The encoding of the tokens
+        encoder:Encoder, # The encoding of the tokens
         semitones=(-5, 6), # Lowest and highest move
         seed:int=0, # Seed of the moves
     ):
-        self.low, self.high = semitones
-        self.tables = {s: torch.from_numpy(encoder.transposition(s).astype(np.int64)) for s in range(self.low, self.high + 1)}
-        above = np.where(encoder.part_of < 0, 127, encoder.config.pitch_range[1] - encoder.pitch_of)
-        below = np.where(encoder.part_of < 0, 127, encoder.pitch_of - encoder.lowest)
-        self.above, self.below = torch.from_numpy(above), torch.from_numpy(below)
+        self.encoder, self.moves = encoder, np.arange(semitones[0], semitones[1] + 1)
+        tables = [encoder.transposition(int(s)) for s in self.moves]
+        self.tables = None if any(t is None for t in tables) else torch.from_numpy(np.stack(tables).astype(np.int64))
         self.rng = np.random.default_rng(seed)
     def encodes(self, x:torch.Tensor):
-        low, high = max(self.low, -int(self.below[x].min())), min(self.high, int(self.above[x].min()))
-        return self.tables[int(self.rng.integers(low, high + 1))][x] if low <= high else x
+        if not x.ndim: return x # the label of a clip
+        if self.tables is None: return self.by_notes(x)
+        moves = ((self.tables > 0) | (torch.arange(self.tables.shape[1]) == PAD))[:, x].all(1).nonzero()[:, 0]
+        return self.tables[moves[int(self.rng.integers(len(moves)))]][x] if len(moves) else x
+    def by_notes(self, x):
+        "Decode, move, encode; a clip takes the first move, in random order, that leaves it as long as it was."
+        pitch, (lo, hi) = self.encoder.decode(x.numpy())['pitch'], self.encoder.config.pitch_range
+        moves = self.moves[(self.moves >= lo - pitch.min()) & (self.moves <= hi - pitch.max())] if len(pitch) else []
+        whole = len(x) and int(x[0]) == BOS
+        for s in self.rng.permutation(moves):
+            moved = self.encoder.transpose(x.numpy(), int(s)).astype(np.int64) if s else x.numpy()
+            if not whole: moved = moved[moved > EOS][:len(x)]
+            if whole or len(moved) == len(x): return torch.from_numpy(moved)
+        return x
 
 # %% ../nbs/07_data.ipynb #000a
 class LMLoader(TfmdDL):
@@ -59,8 +69,9 @@ def create_batches(self:LMLoader, samps):
     if self.shuffle_pieces: np.random.default_rng([self.seed, self.epoch]).shuffle(order)
     self.epoch += 1
     text = torch.cat([self.do_item(int(i))[0] for i in order])
-    x, y = (text[k:k + self.bs*self.row].view(self.bs, self.row) for k in (0, 1))
-    for lo in range(0, self.row, self.seq_len):
+    row = min(self.row, (len(text) - 1)//self.bs) # in another key a piece may have another length
+    x, y = (text[k:k + self.bs*row].view(self.bs, row) for k in (0, 1))
+    for lo in range(0, row, self.seq_len):
         yield x[:, lo:lo + self.seq_len], y[:, lo:lo + self.seq_len]
 
 # %% ../nbs/07_data.ipynb #000d
@@ -72,7 +83,7 @@ class ToTokens(Transform):
 class TokenBlock(TransformBlock):
     "A `TransformBlock` for token ids; `is_lm` reads whole pieces as one text, else clips of equal length."
     def __init__(self,
-        encoder:NotewiseEncoder, # The encoding, which holds the vocabulary
+        encoder:Encoder, # The encoding, which holds the vocabulary
         is_lm:bool=False, # For a language model?
         seq_len:int=64, # Tokens a batch row, for a language model
         seed:int=0, # Seed of the order of pieces, for a language model
@@ -108,7 +119,7 @@ def classifier_dataloaders(
     clips:np.ndarray, # (n, length) token ids
     labels, # (n,) class names
     is_valid:np.ndarray, # (n,) bool: which clips validate
-    encoder:NotewiseEncoder, # The encoding of the clips
+    encoder:Encoder, # The encoding of the clips
     classes=None, # Class names in the order of their indices; None sorts those there are
     bs:int=64, # Clips a batch
     semitones=(-5, 6), # Random transposition of training clips; None leaves them as they are

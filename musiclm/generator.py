@@ -95,12 +95,13 @@ def evaluate_lm(
     corpus:Corpus, # Pieces with a split
     split:str='test', # The split to measure on
     **kwargs, # Further arguments of `token_nats`
-) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, and `n_tokens`, `n_notes`, `n_works`
-    "Held-out loss of a generator, with intervals clustered by work."
+) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, `n_tokens`, `n_notes`, `n_works`, `kept`
+    "Held-out loss of a generator, with intervals clustered by work; `kept` is the share of notes that the tokens give back."
     rows = corpus.indices(split)
     nats = token_nats(model, [corpus.tokens(i) for i in rows], **kwargs)
     about = corpus.manifest.iloc[rows]
     sums = np.array([[o.sum(dtype=float), len(o), n] for o, n in zip(nats, about['n_notes'])])
     ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit, strata=about['composer'])
     return dict(nats_per_token=ratio(1, 1), bits_per_note=ratio(2, np.log(2)), n_tokens=int(sums[:, 1].sum()),
-                n_notes=int(sums[:, 2].sum()), n_works=int(about['work'].nunique()))
+                n_notes=int(sums[:, 2].sum()), n_works=int(about['work'].nunique()),
+                kept=sum(len(corpus.notes(i)) for i in rows)/float(sums[:, 2].sum()))

@@ -698,6 +698,7 @@ def set_vocab(self:ChordwiseEncoder,
     parts, chords = zip(*map(read_chord, vocab.itos[3:]))
     self.chords = np.concatenate([np.zeros((3, 128), np.uint8), chords]) # (V, 128)
     self.part_of = np.array([-1]*3 + [self.config.parts.index(p) for p in parts])
+    self.states, self.moved = {}, {} # by part, what `nearest` compares with; tables by semitones
     self.id_of = {(p, c.tobytes()): i for i, (p, c) in enumerate(zip(self.part_of, self.chords)) if i > 2}
 
 # %% ../nbs/01_tokens.ipynb #0038
@@ -720,28 +721,39 @@ def grid(self:ChordwiseEncoder,
 def fit(self:ChordwiseEncoder,
     tables, # Note tables of the training split
     min_freq:int=1, # Leave out chords rarer than this
+    max_size:int=1 << 16, # Most tokens: the rarest chords are left out beyond it (ids are uint16)
+    semitones:tuple=(0, 0), # Lowest and highest transposition whose chords are learnt too
 ) -> ChordwiseEncoder:
     "Learn the vocabulary: every chord of the tables, commonest first."
+    if not len(SPECIAL) + len(self.config.parts) <= max_size <= 1 << 16:
+        raise ValueError(f'max_size must hold the special tokens and the rests, and at most {1 << 16} tokens, not {max_size}')
     counts = {}
     for grid in map(self.grid, tables):
         for part, name in enumerate(self.config.parts):
             chords, n = np.unique(grid[:, part], axis=0, return_counts=True)
             for chord, k in zip(chords, n): counts[name, chord.tobytes()] = counts.get((name, chord.tobytes()), 0) + int(k)
+    seen = list(counts.items())
+    for s in range(semitones[0], semitones[1] + 1):
+        for (name, chord), k in seen if s else ():
+            moved = self.move(chord, name, s)
+            if moved is not None: counts[name, moved] = counts.get((name, moved), 0) + k
     rests = [(p, bytes(128)) for p in self.config.part_order]
     common = sorted((k for k, n in counts.items() if n >= min_freq and k not in rests), key=lambda k: (-counts[k], k))
+    common = common[:max_size - len(SPECIAL) - len(rests)]
     self.set_vocab(Vocab([*SPECIAL, *(chord_text(p, np.frombuffer(c, np.uint8)) for p, c in rests + common)]))
     return self
 
 # %% ../nbs/01_tokens.ipynb #003a
 @patch
-def token(self:ChordwiseEncoder,
+def nearest(self:ChordwiseEncoder,
     part:int, # Part index
-    chord:np.ndarray, # (128,) of 0, `STRUCK` or `HELD`
-) -> tuple: # Token id, and whether the chord is known
-    "The token of a chord, or of the nearest known one of its part."
-    known = self.id_of.get((part, chord.tobytes()))
-    if known is not None: return known, True
-    return int(((self.chords != chord).sum(1) + 1000*(self.part_of != part)).argmin()), False
+    chords:np.ndarray, # (n, 128) of 0, `STRUCK` or `HELD`
+) -> np.ndarray: # (n,) token ids
+    "The known chords of a part that agree with given ones in the most pitches; of equals the commonest."
+    states = lambda c: np.concatenate([c == k for k in (0, STRUCK, HELD)], 1).astype(np.float32) # (n, 384)
+    ids = np.flatnonzero(self.part_of == part)
+    if part not in self.states: self.states[part] = states(self.chords[ids]).T
+    return ids[(states(chords) @ self.states[part]).argmax(1)]
 
 # %% ../nbs/01_tokens.ipynb #003b
 @patch
@@ -754,9 +766,11 @@ def encode(self:ChordwiseEncoder,
     for place, name in enumerate(self.config.part_order):
         part = self.config.parts.index(name)
         chords, which, n = np.unique(grid[:, part], axis=0, return_inverse=True, return_counts=True)
-        tokens = [self.token(part, c) for c in chords]
-        self.n_replaced += sum(k for (_, known), k in zip(tokens, n) if not known)
-        if tokens: ids[:, place] = np.array([i for i, _ in tokens], np.uint16)[which.ravel()]
+        tokens = np.array([self.id_of.get((part, c.tobytes()), PAD) for c in chords], int)
+        unknown = tokens == PAD
+        if unknown.any(): tokens[unknown] = self.nearest(part, chords[unknown])
+        self.n_replaced += int(n[unknown].sum())
+        ids[:, place] = tokens[which.ravel()]
     return np.r_[np.uint16(BOS), ids.ravel(), np.uint16(EOS)]
 
 # %% ../nbs/01_tokens.ipynb #003c
@@ -775,10 +789,10 @@ def decode(self:ChordwiseEncoder,
     struck, sounds = grid == STRUCK, grid > 0
     goes_on = np.zeros_like(sounds)
     goes_on[:-1] = grid[1:] == HELD
-    length = np.ones(grid.shape, np.int64)
-    for t in range(len(grid) - 2, -1, -1): length[t] += length[t + 1]*goes_on[t]
+    step = np.arange(len(grid))[:, None, None]
+    until = np.minimum.accumulate(np.where(goes_on, len(grid), step)[::-1])[::-1] # last step of what sounds
     onset, part, pitch = np.nonzero(struck)
-    notes = note_table(onset, length[struck], pitch, part=part, steps_per_beat=self.config.steps_per_beat)
+    notes = note_table(onset, (until - step + 1)[struck], pitch, part=part, steps_per_beat=self.config.steps_per_beat)
     notes.attrs['dropped'] = int(n - n_used)
     return notes
 
@@ -793,6 +807,37 @@ def to_grid(self:ChordwiseEncoder,
     grid = np.zeros((int(step[-1]) + 1 if len(ids) else 0, len(self.config.parts), 128), np.uint8)
     grid[step, self.part_of[ids]] = self.chords[ids]
     return grid, len(ids)
+
+@patch
+def move(self:ChordwiseEncoder,
+    chord:bytes, # 128 of 0, `STRUCK` or `HELD`
+    part:str, # Name of its part
+    semitones:int, # Upwards; negative is down
+) -> bytes: # None where a pitch would leave the range
+    "Transpose a chord."
+    pitches = np.flatnonzero(np.frombuffer(chord, np.uint8)) + semitones
+    inside = not len(pitches) or self.config.lowest(part) <= pitches[0] and pitches[-1] <= self.config.pitch_range[1]
+    return np.roll(np.frombuffer(chord, np.uint8), semitones).tobytes() if inside else None
+
+@patch
+def transposition(self:ChordwiseEncoder,
+    semitones:int, # Upwards; negative is down
+) -> np.ndarray: # For each token id the transposed id, or 0 (`xxpad`) where that chord is unknown or out of the range
+    "The look-up table that transposes tokens: for all of them where `fit` learnt transpositions too."
+    if semitones not in self.moved:
+        chords = zip(self.part_of[3:].tolist(), self.chords[3:])
+        moved = [(p, self.move(c.tobytes(), self.config.parts[p], semitones)) for p, c in chords]
+        self.moved[semitones] = np.array([PAD, BOS, EOS, *(self.id_of.get(k, PAD) for k in moved)], np.uint16)
+    return self.moved[semitones]
+
+@patch
+def transpose(self:ChordwiseEncoder,
+    ids, # Token ids of a piece
+    semitones:int, # Upwards; negative is down
+) -> np.ndarray: # Token ids, uint16
+    "Transpose a piece; an unknown chord becomes the nearest known one, and pitches fold into the range."
+    moved = self.transposition(semitones)[ids]
+    return moved if moved.all() else Encoder.transpose(self, ids, semitones)
 
 # %% ../nbs/01_tokens.ipynb #003f
 class Turns:
