@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS', 'MAX_BYTES',
-           'GRACE_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table',
-           'transpose', 'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map',
-           'part_of_tracks', 'track_chunks', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'NoteColumns',
+           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'WORDS_OF_ABC', 'CONTENTS',
+           'MAX_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'transpose',
+           'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map', 'part_of_tracks',
+           'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'NoteColumns',
            'in_order', 'midi_columns', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces',
-           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'parse_score', 'notated_columns',
-           'read_notes', 'read_score', 'cache_key', 'remembered', 'cached_notes', 'read_for_corpus']
+           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'abc_bars',
+           'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml',
+           'parse_score', 'notated_rows', 'notated_columns', 'not_endless', 'read_notes', 'read_score', 'cache_key',
+           'remembered', 'cached_notes', 'read_for_corpus']
 
 # %% ../nbs/00_notes.ipynb #0003
 import gc
@@ -22,9 +25,11 @@ import re
 import struct
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -136,6 +141,8 @@ def to_grid(
     max_gap=64, # Beats; longer stretches without an event are shortened; None keeps them
 ) -> tuple: # onset and duration in steps, and a dict of what was done
     "Round times to the grid, cut leading silence, shorten long gaps."
+    if max_gap is not None and max_gap*steps_per_beat < 1:
+        raise ValueError(f'max_gap must be a step or more, not {max_gap} beats')
     def steps(t):
         if np.issubdtype(t.dtype, np.integer): return (t.astype(np.int64)*(2*steps_per_beat) + unit) // (2*unit)
         return np.floor(t*(steps_per_beat/unit) + .5 + 1e-6).astype(np.int64)
@@ -143,7 +150,7 @@ def to_grid(
     end = np.maximum(steps(end), onset + 1)
     lead, shortened = int(onset.min()), 0
     if max_gap is not None and int(end.max()) - lead > max_gap*steps_per_beat:
-        onset, end, shortened = shorten_gaps(onset, end, max_gap*steps_per_beat)
+        onset, end, shortened = shorten_gaps(onset, end, int(max_gap*steps_per_beat))
     first = onset.min()
     return onset - first, end - onset, {'leading_steps': lead, 'shortened_gaps': shortened}
 
@@ -199,23 +206,38 @@ def track_chunks(
         if not kind.isalnum():
             if tracks and raw[sum(tracks[-1]) - 3:sum(tracks[-1])] == b'\xff\x2f\x00': break  # only padding is left
             raise ScoreError(path, f'a MIDI track does not end where it says (byte {at})')
-        if at + 8 + size > len(raw): raise ScoreError(path, 'the MIDI file is cut short: a track is longer than the file')
+        if at + 8 + size > len(raw):
+            if kind != b'MTrk' and tracks and raw[at - 3:at] == b'\xff\x2f\x00': break  # words after the last track
+            raise ScoreError(path, 'the MIDI file is cut short: a track is longer than the file')
         if kind == b'MTrk': tracks.append((at + 8, size))
         at += 8 + size
     return tracks
 
 # %% ../nbs/00_notes.ipynb #001c
+def plain_midi(
+    raw:bytes, # A file that does not begin as MIDI files do
+    path,
+) -> bytes: # The MIDI file in it, with a header of the usual length
+    "Take a MIDI file out of its RIFF wrapper, and cut a header that is too long; refuse what is no MIDI file."
+    if raw[:4] == b'RIFF' and raw[8:16] == b'RMIDdata' and len(raw) > 20:
+        raw = raw[20:20 + struct.unpack('<I', raw[16:20])[0]]
+    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    size = struct.unpack('>I', raw[4:8])[0]
+    if size < 6: raise ScoreError(path, f'the MIDI header is too short ({size} bytes)')
+    return b'MThd\0\0\0\6' + raw[8:14] + raw[8 + size:]
+
+# %% ../nbs/00_notes.ipynb #1df0f90e
 def sound_midi(
     raw:bytes, # A MIDI file
     path,
 ) -> bytes: # The same with its header mended
     "Refuse a MIDI file that is not what it says, or mend its header."
     if not raw: raise ScoreError(path, 'the file is empty')
-    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = plain_midi(raw, path)
     kind, n_tracks, division = struct.unpack('>HHH', raw[8:14])
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
     if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
-    if division & 0x8000: division = max(1, (256 - (division >> 8))*(division & 255)//2)  # frames a second × ticks, 120 bpm
+    if division & 0x8000: division = (256 - (division >> 8))*(division & 255)//2  # frames a second × ticks, 120 bpm
     if division == 0 or division & 0x8000: raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
     tracks = track_chunks(raw, path)
     if not tracks: raise ScoreError(path, 'the MIDI file has no tracks')
@@ -303,6 +325,7 @@ def midi_columns(
                                       for k in ('time', 'duration', 'pitch', 'velocity'))
     part = np.repeat(parts, [len(a['time']) for a in arrays])
     if start.min() < 0 or length.min() < 0: raise ScoreError(path, 'the times of the MIDI file overflow (negative times)')
+    if pitch.min() < 0: raise ScoreError(path, 'broken MIDI: a pitch above 127')
     onset, duration, info = to_grid(start, start + length, score.ticks_per_quarter, steps_per_beat, max_gap)
     return in_order(onset, duration, pitch, np.clip(velocity, 1, 127), part, info)
 
@@ -430,43 +453,209 @@ def score_rows(
 # %% ../nbs/00_notes.ipynb #002e
 def abc_tunes(
     text:str, # An ABC file
-) -> dict: # Number of the tune -> its text with the book's header
-    "Split an ABC book into its tunes, by their `X:` fields."
+) -> dict: # Number of the tune -> its text with the book's header; raises ValueError for a header beyond reason
+    "Split an ABC book into its tunes, by the numbers of their `X:` fields, or by their places where these repeat."
     head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
-    numbered = [(re.match(r'X:\s*(\d+)', t), head + t) for t in tunes]
-    return {int(m[1]) if m else i + 1: t for i, (m, t) in enumerate(numbered)}
+    head = ''.join(re.findall(r'^(?:[A-Za-z]:|%%).*\n', head, flags=re.M)) # without what a book says to its readers
+    if len(head)*len(tunes) > MAX_BYTES: raise ValueError('a header of such length, before so many tunes, is no ABC')
+    found = [re.match(r'X:[ \t]*(\d{1,9})(?!\d)', t) for t in tunes]
+    numbers = [int(m[1]) for m in found if m]
+    if len(set(numbers)) < len(tunes): numbers = range(1, len(tunes) + 1)
+    return {n: head + t for n, t in zip(numbers, tunes)}
 
 def one_tune(
     path, # An ABC file
     tune, # Number of the tune, or None for the first
 ) -> str:
     "The text of one tune of an ABC file."
-    tunes = abc_tunes(Path(path).read_text(encoding='utf-8', errors='replace'))
+    try: tunes = abc_tunes(score_text(Path(path).read_bytes()))
+    except ValueError as e: raise ScoreError(path, e) from None
     if not tunes: raise ScoreError(path, 'not ABC: no tune begins with X:')
     if tune is not None and tune not in tunes: raise ScoreError(path, f'no tune {tune} in it (it has {len(tunes)})')
     return tunes[next(iter(tunes)) if tune is None else tune]
 
+def score_text(
+    raw:bytes, # A kern or ABC file
+) -> str:
+    "Its text, which is UTF-8, or UTF-16 if it says so; what is neither is kept as marks that mean nothing."
+    utf16 = raw[:2] in (b'\xff\xfe', b'\xfe\xff')
+    return raw.decode('utf-16' if utf16 else 'utf-8-sig', errors='replace').replace('\r\n', '\n').replace('\r', '\n')
+
 # %% ../nbs/00_notes.ipynb #0031
+MAX_TAGS = 4_000_000    # of one MusicXML file; a symphony has some hundred thousand
+MAX_CELLS = 300_000     # notes of a MusicXML file, tokens of a kern file, characters of a tune
+MAX_METRE = 64          # beats or other units in a bar, by its time signature
+MAX_BAR = 256           # beats between two bar lines in ABC
+MAX_EFFORT = 50_000_000 # sum of squares: of the bars of each part, and of what each bar holds; about half a minute
+
+def refuse_effort(
+    path,
+    cells:int, # Notes, tokens or characters
+    sizes, # Numbers of bars in the parts, and of things in bars
+    metres, # Upper numbers of time signatures
+    costs:float=1., # How many times as long a bar takes as in MusicXML
+):
+    "Refuse a score that would keep music21 busy for more than a minute or so."
+    metres = [sum(map(int, re.findall(r'\d{1,9}', m))) for m in metres]
+    if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar can have')
+    if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score can have')
+    if costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
+        raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
+
+# %% ../nbs/00_notes.ipynb #0034
+WORDS_OF_ABC = re.compile(r'^[A-JNORSTWXZa-z]:(?!\|).*$|^%.*$', re.M)
+
+def abc_bars(
+    music:str, # A tune without its words
+) -> list: # (characters, beats) of every bar; the beats are an upper bound
+    "The bars of a tune."
+    units = [int(a)/max(1, int(b or 1)) for a, b in re.findall(r'L:\s*(\d+)/?(\d*)', music)]
+    unit = 4*max(units, default=1/4)
+    length = lambda times, over, by: int(times or 1)/max(1, int(by or 2**min(len(over), 9)))*unit
+    beats = lambda bar: sum(length(*n) for n in re.findall(r"[A-Ga-gx-zXZ][,']*(\d*)(/*)(\d*)", bar))
+    chords = lambda bar: max(map(int, re.findall(r'\](\d+)', bar)), default=1)
+    return [(len(bar), beats(bar)*max(1, chords(bar))) for bar in re.split(r'\|+', music)]
+
+def bounded_abc(
+    path,
+    text:str, # One tune
+) -> str: # The same
+    "Refuse a tune that is larger, or has larger numbers in its music, than any."
+    if len(text) > MAX_CELLS: refuse_effort(path, len(text), [], [])
+    music = WORDS_OF_ABC.sub('', text)
+    if found := re.search(r'\d{6,}', music): raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
+    bars = abc_bars(music)
+    if (longest := max(beats for _, beats in bars)) > MAX_BAR:
+        raise ScoreError(path, f'a bar of {longest:.0f} beats is longer than any')
+    sizes = [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for _, beats in bars)]
+    refuse_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
+    return text
+
+# %% ../nbs/00_notes.ipynb #43bf91aa
+def bounded_kern(
+    path,
+    text:str, # A kern file
+) -> str: # The same
+    "Refuse a kern file that is larger than any, or holds no notes in kern."
+    if '**kern' not in text: raise ScoreError(path, 'not kern: no spine in it is **kern')
+    lines = [line for line in text.split('\n') if line and line[0] != '!']
+    bars, spines = [0], max((line.count('\t') + 1 for line in lines), default=1)
+    for line in lines:
+        if line[0] == '=': bars.append(0)
+        else: bars[-1] += 1
+    cells, metres = sum(text.count(c) for c in '\n\t '), re.findall(r'\*M([\d+]+)/', text)
+    refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
+    return text
+
+# %% ../nbs/00_notes.ipynb #29d48031
+CONTENTS = 'META-INF/container.xml'
+
+def unpack_mxl(
+    path, # Compressed MusicXML
+) -> bytes: # The score in it
+    "Unpack a score; raises `ScoreError` for what is no archive, or too large, or locked."
+    if not zipfile.is_zipfile(path): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
+    try:
+        with zipfile.ZipFile(path) as z:
+            inside = [i.filename for i in z.infolist()]
+            contents = xml_root(path, unpack_member(path, z, CONTENTS)) if CONTENTS in inside else []
+            named = [n for e in contents and contents.iter('rootfile') if (n := e.get('full-path')) in inside]
+            others = [n for n in inside if n.lower().endswith(('.xml', '.musicxml')) and not n.startswith(('META-INF/', '__MACOSX/'))]
+            if not named + others: raise ScoreError(path, 'there is no score in the archive')
+            return unpack_member(path, z, (named + others)[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as e:
+        raise e if isinstance(e, ScoreError) else ScoreError(path, f'broken archive: {e}') from None
+
+def unpack_member(
+    path,
+    archive:zipfile.ZipFile,
+    name:str, # Of a file in it
+) -> bytes:
+    "Unpack one file of an archive, if it is one that compressed MusicXML may hold."
+    member = archive.getinfo(name)
+    if member.file_size > MAX_BYTES: raise ScoreError(path, f'unpacks to {member.file_size >> 20} MB, more than a score can be')
+    if member.flag_bits & 1: raise ScoreError(path, 'it is locked by a password')
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ScoreError(path, 'it is packed in a way that MusicXML is not')
+    return archive.read(member)
+
+# %% ../nbs/00_notes.ipynb #574969ca
+def xml_root(
+    path, # Where it comes from
+    raw:bytes, # A file of XML
+): # The root element; raises `ScoreError` where it is broken, too large, or defines entities
+    "Parse XML from nobody knows where."
+    if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} tags: no score')
+    if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
+        raise ScoreError(path, 'it defines XML entities, which no score needs')
+    try: return ElementTree.fromstring(raw)
+    except (ElementTree.ParseError, LookupError, ValueError) as e: raise ScoreError(path, f'broken XML: {e}') from None
+
+# %% ../nbs/00_notes.ipynb #d26572b0
+def by_parts(
+    root, # Root element of a score by bars (`score-timewise`)
+): # Root element of the same by parts (`score-partwise`)
+    "Turn a score by bars into one by parts."
+    new = ElementTree.Element('score-partwise', root.attrib)
+    new.extend(e for e in root if e.tag != 'measure')
+    parts = {}
+    for bar in root.findall('measure'):
+        for part in bar.findall('part'):
+            whole = parts.setdefault(part.get('id'), ElementTree.Element('part', part.attrib))
+            ElementTree.SubElement(whole, 'measure', bar.attrib).extend(part)
+    new.extend(parts.values())
+    return new
+
+def bounded_xml(
+    path,
+    root, # Root element of a file of XML
+): # Root element of a score by parts; raises `ScoreError` where it is none, or too large
+    "Refuse XML that is no score, or a larger one than any."
+    if root.tag == 'score-timewise': root = by_parts(root)
+    if root.tag != 'score-partwise': raise ScoreError(path, f'not MusicXML: it holds <{root.tag}>')
+    if any((e.text or '').lstrip().startswith('-') for e in root.iter('duration')):
+        raise ScoreError(path, 'a length in it is negative')
+    bars = [part.findall('measure') for part in root.findall('part')]
+    notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
+    refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
+                  [e.text or '' for e in root.iter('beats')])
+    return root
+
+# %% ../nbs/00_notes.ipynb #fbd51778
 def parse_score(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
 ):
     "Parse a score with music21, without its cache of pickles."
     from music21 import converter, stream
+    from music21.musicxml.xmlToM21 import MusicXMLImporter
     path = Path(path)
-    if path.suffix.lower() == '.mxl':
-        if not zipfile.is_zipfile(path): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
-        with zipfile.ZipFile(path) as z: size = sum(i.file_size for i in z.infolist())
-        if size > MAX_BYTES: raise ScoreError(path, f'unpacks to {size >> 20} MB, more than a score can be')
-    abc = path.suffix.lower() == '.abc'
-    source = one_tune(path, tune) if abc else str(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try: score = converter.parse(source, forceSource=True, storePickle=False, **({'format': 'abc'} if abc else {}))
-        except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
+    suffix = path.suffix.lower()
+    if suffix == '.abc': score = converter.parseData(bounded_abc(path, one_tune(path, tune)), format='abc')
+    elif suffix == '.krn':
+        score = converter.parseData(bounded_kern(path, score_text(path.read_bytes())), format='humdrum')
+    else:
+        raw = unpack_mxl(path) if suffix == '.mxl' else path.read_bytes()
+        importer = MusicXMLImporter()
+        importer.xmlRootToScore(bounded_xml(path, xml_root(path, raw)), importer.stream)
+        score = importer.stream
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
-# %% ../nbs/00_notes.ipynb #0032
+def notated_rows(
+    path, # A MusicXML, kern or ABC file
+    tune=None, # Number of the tune in an ABC book
+) -> tuple: # As for `score_rows`
+    "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        try: found, misfits = score_rows(parse_score(path, tune))
+        except (ScoreError, OSError): raise
+        except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
+    if any(not abs(t) < 1e9 for _, rows in found for start, end, *_ in rows for t in (start, end)):
+        raise ScoreError(path, 'a note in it begins or ends a thousand million beats away')
+    return found, misfits
+
+# %% ../nbs/00_notes.ipynb #da4224e0
 def notated_columns(
     path, # A MusicXML, kern or ABC file
     steps_per_beat:int=12,
@@ -476,7 +665,7 @@ def notated_columns(
     tune=None, # Number of the tune in an ABC book
 ) -> NoteColumns:
     "Read a score by music21."
-    found, misfits = score_rows(parse_score(path, tune))
+    found, misfits = notated_rows(path, tune)
     found = [(track, rows) for track, rows in found if rows]
     if not found: raise ScoreError(path, 'no notes in it')
     heights = [np.mean([pitch for _, _, pitch, _ in rows]) for _, rows in found]
@@ -487,7 +676,21 @@ def notated_columns(
     velocity = np.clip(velocity, 1, 127).astype(np.int64)
     return in_order(onset, duration, pitch.astype(np.int64), velocity, part, {**info, 'misfit_bars': misfits})
 
-# %% ../nbs/00_notes.ipynb #0034
+# %% ../nbs/00_notes.ipynb #de54efce
+MAX_BEATS = 100_000
+
+def not_endless(
+    path,
+    columns:NoteColumns, # In the order of the note table
+    steps_per_beat:int,
+) -> NoteColumns: # The same
+    "Refuse a piece of more than `MAX_BEATS`."
+    most = MAX_BEATS*steps_per_beat
+    if columns.onset[-1] + columns.duration.max() > most and (columns.onset + columns.duration).max() > most:
+        raise ScoreError(path, f'it lasts longer than {MAX_BEATS:,} beats')
+    return columns
+
+# %% ../nbs/00_notes.ipynb #01aceab1
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
 NOTATED_SUFFIXES = ('.xml', '.musicxml', '.mxl', '.krn', '.abc')
 
@@ -509,8 +712,9 @@ def read_notes(
     try:
         if path.stat().st_size == 0: raise ScoreError(path, 'the file is empty')
         if path.stat().st_size > MAX_BYTES: raise ScoreError(path, f'larger than {MAX_BYTES >> 20} MB: no score')
-        if suffix in MIDI_SUFFIXES: return midi_columns(path, steps_per_beat, len(parts), part_map, max_gap)
-        return notated_columns(path, steps_per_beat, len(parts), part_map, max_gap, tune)
+        if suffix in MIDI_SUFFIXES: found = midi_columns(path, steps_per_beat, len(parts), part_map, max_gap)
+        else: found = notated_columns(path, steps_per_beat, len(parts), part_map, max_gap, tune)
+        return not_endless(path, found, steps_per_beat)
     except OSError as e: raise ScoreError(path, e.strerror or e) from None
 
 # %% ../nbs/00_notes.ipynb #0035
@@ -529,7 +733,7 @@ def read_score(
     return table
 
 # %% ../nbs/00_notes.ipynb #003d
-READER_VERSION = 1  # raise it whenever a change here changes what is read
+READER_VERSION = 2  # raise it whenever a change here changes what is read
 
 def cache_key(
     path, # A score
