@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS', 'MAX_BYTES',
-           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'WORDS_OF_ABC', 'CONTENTS',
+           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'BESIDE_NOTES', 'CONTENTS',
            'MAX_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'transpose',
            'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map', 'part_of_tracks',
            'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'NoteColumns',
            'in_order', 'midi_columns', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces',
-           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'abc_bars',
-           'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml',
-           'parse_score', 'notated_rows', 'notated_columns', 'not_endless', 'read_notes', 'read_score', 'cache_key',
-           'remembered', 'cached_notes', 'read_for_corpus']
+           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc',
+           'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root',
+           'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_columns', 'not_endless', 'read_notes',
+           'read_score', 'cache_key', 'remembered', 'cached_notes', 'read_for_corpus']
 
 # %% ../nbs/00_notes.ipynb #0003
+import contextlib
 import gc
 import hashlib
 import io
@@ -447,7 +448,7 @@ def score_rows(
         tool = next((i for i in part.elements if isinstance(i, instrument.Instrument)), None)
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
         rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i, (events, semitones, _) in enumerate(its)])
-        found.append(((str(part.partName or part.id or ''), program), [r for r in rows if 0 <= r[2] <= 127]))
+        found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
     return found, int(misfits)
 
 # %% ../nbs/00_notes.ipynb #002e
@@ -461,7 +462,7 @@ def abc_tunes(
     found = [re.match(r'X:[ \t]*(\d{1,9})(?!\d)', t) for t in tunes]
     numbers = [int(m[1]) for m in found if m]
     if len(set(numbers)) < len(tunes): numbers = range(1, len(tunes) + 1)
-    return {n: head + t for n, t in zip(numbers, tunes)}
+    return {n: head + re.sub('^X:.*', f'X:{n}', t) for n, t in zip(numbers, tunes)}
 
 def one_tune(
     path, # An ABC file
@@ -497,16 +498,47 @@ def refuse_effort(
 ):
     "Refuse a score that would keep music21 busy for more than a minute or so."
     metres = [sum(map(int, re.findall(r'\d{1,9}', m))) for m in metres]
-    if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar can have')
-    if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score can have')
+    if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar has')
+    if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score has')
     if costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
         raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
 
 # %% ../nbs/00_notes.ipynb #0034
-WORDS_OF_ABC = re.compile(r'^[A-JNORSTWXZa-z]:(?!\|).*$|^%.*$', re.M)
+BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
 
+def plain_abc(
+    tune:str, # One tune
+) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
+    "Leave out of a tune what does not sound, and write fields on lines of their own."
+    head, key, body = re.match(r'(?s)(.*?^|)(K:[^\n]*\n?|\Z)(.*)', tune, re.M).groups()
+    lines, ended = [], False
+    for line in body.split('\n'):
+        ended |= not line.strip()
+        line = BESIDE_NOTES.sub('', line)
+        if field := re.match(r'([A-Za-z]):(?![|:])', line):
+            if field[1] in 'KLMV': lines.append(line)
+        elif '|' in line or not ended: # after an empty line there may be words
+            lines += re.sub(r'\[([KLMV]:[^\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
+    lines = by_voices([line for line in lines if line.strip()])
+    return '\n'.join(re.findall(r'^[XMLQ]:.*', head, flags=re.M) + [key.strip(), *lines]) + '\n'
+
+def by_voices(
+    lines:list, # Of the body of a plain tune, which may change between voices in every line
+) -> list: # The same, one voice after the other
+    "Put together what belongs to each voice."
+    voices, voice = {}, None
+    for line in lines:
+        if line.startswith('V:'): voice = (line[2:].split() or [''])[0]
+        else: voices.setdefault(voice, []).append(line)
+    if len(voices) == 1: return next(iter(voices.values()))
+    common = [line for line in voices.get(None, []) if line[1:2] == ':']
+    first = [line for line in voices.pop(None, []) if line[1:2] != ':']
+    if first: voices = {'0': first, **voices}
+    return [line for name, its in voices.items() for line in (f'V:{name}', *common, *its)]
+
+# %% ../nbs/00_notes.ipynb #43bf91aa
 def abc_bars(
-    music:str, # A tune without its words
+    music:str, # A voice of a plain tune
 ) -> list: # (characters, beats) of every bar; the beats are an upper bound
     "The bars of a tune."
     units = [int(a)/max(1, int(b or 1)) for a, b in re.findall(r'L:\s*(\d+)/?(\d*)', music)]
@@ -519,19 +551,23 @@ def abc_bars(
 def bounded_abc(
     path,
     text:str, # One tune
-) -> str: # The same
+) -> str: # In its plain form
     "Refuse a tune that is larger, or has larger numbers in its music, than any."
     if len(text) > MAX_CELLS: refuse_effort(path, len(text), [], [])
-    music = WORDS_OF_ABC.sub('', text)
-    if found := re.search(r'\d{6,}', music): raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
-    bars = abc_bars(music)
-    if (longest := max(beats for _, beats in bars)) > MAX_BAR:
-        raise ScoreError(path, f'a bar of {longest:.0f} beats is longer than any')
-    sizes = [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for _, beats in bars)]
+    music = plain_abc(text)
+    if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
+    if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
+        raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
+    sizes = []
+    for bars in map(abc_bars, music.split('\nV:')):
+        lengths = [beats for _, beats in bars if beats]
+        if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
+            raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')
+        sizes += [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for beats in lengths if len(lengths) > 1)]
     refuse_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
-    return text
+    return music
 
-# %% ../nbs/00_notes.ipynb #43bf91aa
+# %% ../nbs/00_notes.ipynb #a701e7b0
 def bounded_kern(
     path,
     text:str, # A kern file
@@ -543,6 +579,8 @@ def bounded_kern(
     for line in lines:
         if line[0] == '=': bars.append(0)
         else: bars[-1] += 1
+        if line[0] not in '=*' and (found := re.search(r'\d{5,}', line)):
+            raise ScoreError(path, f'no note is as long or short as {found[0][:20]} says')
     cells, metres = sum(text.count(c) for c in '\n\t '), re.findall(r'\*M([\d+]+)/', text)
     refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
     return text
@@ -560,7 +598,7 @@ def unpack_mxl(
             inside = [i.filename for i in z.infolist()]
             contents = xml_root(path, unpack_member(path, z, CONTENTS)) if CONTENTS in inside else []
             named = [n for e in contents and contents.iter('rootfile') if (n := e.get('full-path')) in inside]
-            others = [n for n in inside if n.lower().endswith(('.xml', '.musicxml')) and not n.startswith(('META-INF/', '__MACOSX/'))]
+            others = [n for n in inside if re.fullmatch(r'(?i)(?!META-INF/|__MACOSX/).*\.(xml|musicxml)', n)]
             if not named + others: raise ScoreError(path, 'there is no score in the archive')
             return unpack_member(path, z, (named + others)[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as e:
@@ -573,7 +611,8 @@ def unpack_member(
 ) -> bytes:
     "Unpack one file of an archive, if it is one that compressed MusicXML may hold."
     member = archive.getinfo(name)
-    if member.file_size > MAX_BYTES: raise ScoreError(path, f'unpacks to {member.file_size >> 20} MB, more than a score can be')
+    if member.file_size > MAX_BYTES:
+        raise ScoreError(path, f'unpacks to {member.file_size >> 20} MB, more than a score can be')
     if member.flag_bits & 1: raise ScoreError(path, 'it is locked by a password')
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ScoreError(path, 'it is packed in a way that MusicXML is not')
@@ -615,6 +654,11 @@ def bounded_xml(
     if root.tag != 'score-partwise': raise ScoreError(path, f'not MusicXML: it holds <{root.tag}>')
     if any((e.text or '').lstrip().startswith('-') for e in root.iter('duration')):
         raise ScoreError(path, 'a length in it is negative')
+    listed = {e.get('id') for e in root.iter('score-part')}
+    for part in root.findall('part'):
+        if part.get('id') not in listed: raise ScoreError(path, f'part {part.get("id")} is not in its list of parts')
+        if part.find('.//duration') is not None and part.find('.//divisions') is None:
+            raise ScoreError(path, f'nothing says how long a beat is in part {part.get("id")}')
     bars = [part.findall('measure') for part in root.findall('part')]
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
     refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
@@ -644,16 +688,19 @@ def parse_score(
 def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
-) -> tuple: # As for `score_rows`
+) -> tuple: # For every part its (name, program) and its rows, and a dict of what was found out
     "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
         warnings.simplefilter('ignore')
         try: found, misfits = score_rows(parse_score(path, tune))
         except (ScoreError, OSError): raise
         except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
-    if any(not abs(t) < 1e9 for _, rows in found for start, end, *_ in rows for t in (start, end)):
+    rows = [row for _, rows in found for row in rows]
+    if not rows: raise ScoreError(path, 'no notes in it')
+    if any(not 0 <= row[2] <= 127 for row in rows): raise ScoreError(path, 'a pitch in it is beyond those of MIDI')
+    if not all(abs(t) < 1e9 for row in rows for t in row[:2]):
         raise ScoreError(path, 'a note in it begins or ends a thousand million beats away')
-    return found, misfits
+    return found, {'misfit_bars': misfits, 'unread_events': said.getvalue().count('WARNING:')}
 
 # %% ../nbs/00_notes.ipynb #da4224e0
 def notated_columns(
@@ -665,16 +712,15 @@ def notated_columns(
     tune=None, # Number of the tune in an ABC book
 ) -> NoteColumns:
     "Read a score by music21."
-    found, misfits = notated_rows(path, tune)
+    found, about = notated_rows(path, tune)
     found = [(track, rows) for track, rows in found if rows]
-    if not found: raise ScoreError(path, 'no notes in it')
     heights = [np.mean([pitch for _, _, pitch, _ in rows]) for _, rows in found]
     parts = part_of_tracks([track for track, _ in found], n_parts, part_map, heights)
     start, end, pitch, velocity = np.array([r for _, rows in found for r in rows], dtype=float).T
     part = np.repeat(parts, [len(rows) for _, rows in found])
     onset, duration, info = to_grid(start, end, 1, steps_per_beat, max_gap)
     velocity = np.clip(velocity, 1, 127).astype(np.int64)
-    return in_order(onset, duration, pitch.astype(np.int64), velocity, part, {**info, 'misfit_bars': misfits})
+    return in_order(onset, duration, pitch.astype(np.int64), velocity, part, {**info, **about})
 
 # %% ../nbs/00_notes.ipynb #de54efce
 MAX_BEATS = 100_000
