@@ -510,9 +510,11 @@ def plain_abc(
     tune:str, # One tune
 ) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
     "Leave out of a tune what does not sound, and write fields on lines of their own."
-    head, key, body = re.match(r'(?s)(.*?^|)(K:[^\n]*\n?|\Z)(.*)', tune, re.M).groups()
-    lines, ended = [], False
-    for line in body.split('\n'):
+    all_lines, lines, ended = tune.split('\n'), [], False
+    key = next((i for i, line in enumerate(all_lines) if line.startswith('K:')), None)
+    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1]) or line[1:2] not in ':%'),
+                  len(all_lines)) if key is None else key # some forget the K: that ends the head
+    for line in all_lines[n_head + (key is not None):]:
         ended |= not line.strip()
         line = BESIDE_NOTES.sub('', line)
         if field := re.match(r'([A-Za-z]):(?![|:])', line):
@@ -520,7 +522,9 @@ def plain_abc(
         elif '|' in line or not ended: # after an empty line there may be words
             lines += re.sub(r'\[([KLMV]:[^\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
     lines = by_voices([line for line in lines if line.strip()])
-    return '\n'.join(re.findall(r'^[XMLQ]:.*', head, flags=re.M) + [key.strip(), *lines]) + '\n'
+    head = [line for line in all_lines[:n_head] if re.match('[XMLQ]:', line)]
+    if not any(line[0] in 'ML' for line in head): head.append('L:1/8') # the norm's
+    return '\n'.join([*head, 'K:C' if key is None else all_lines[key].strip(), *lines]) + '\n'
 
 def by_voices(
     lines:list, # Of the body of a plain tune, which may change between voices in every line
@@ -538,15 +542,16 @@ def by_voices(
 
 # %% ../nbs/00_notes.ipynb #43bf91aa
 def abc_bars(
-    music:str, # A voice of a plain tune
-) -> list: # (characters, beats) of every bar; the beats are an upper bound
+    music:str, # A plain tune
+) -> list: # For every voice: (characters, beats) of every bar; the beats are an upper bound
     "The bars of a tune."
-    units = [int(a)/max(1, int(b or 1)) for a, b in re.findall(r'L:\s*(\d+)/?(\d*)', music)]
+    units = [int(a)/max(1, int(b or 1)) for a, b in re.findall(r'^L:\s*(\d+)/?(\d*)', music, flags=re.M)]
     unit = 4*max(units, default=1/4)
     length = lambda times, over, by: int(times or 1)/max(1, int(by or 2**min(len(over), 9)))*unit
     beats = lambda bar: sum(length(*n) for n in re.findall(r"[A-Ga-gx-zXZ][,']*(\d*)(/*)(\d*)", bar))
     chords = lambda bar: max(map(int, re.findall(r'\](\d+)', bar)), default=1)
-    return [(len(bar), beats(bar)*max(1, chords(bar))) for bar in re.split(r'\|+', music)]
+    voices = [re.sub(r'^[A-Z]:.*', '', voice, flags=re.M) for voice in music.split('\nV:')]
+    return [[(len(bar), beats(bar)*max(1, chords(bar))) for bar in re.split(r'\|+', voice)] for voice in voices]
 
 def bounded_abc(
     path,
@@ -559,7 +564,7 @@ def bounded_abc(
     if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
         raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
     sizes = []
-    for bars in map(abc_bars, music.split('\nV:')):
+    for bars in abc_bars(music):
         lengths = [beats for _, beats in bars if beats]
         if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
             raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')

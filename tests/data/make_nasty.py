@@ -331,9 +331,10 @@ ABC = {
     'book': ('%abc-2.1\nhttp://localhost/nothing is fetched\nM:4/4\nL:1/4\n\nX:3\nT:a\nK:C\nCDEF|\n\nX:5\nT:b\nK:G\nG4|\n', 'a book of two tunes with a header'),
     'book_numbers_repeat': (''.join(f'X:1\nL:1/4\nM:4/4\nK:C\n{p}4|\n\n' for p in 'CDE'), 'a book whose three tunes are all number 1'),
     'no_key': ('X:1\nM:4/4\nL:1/4\nCDEF|\n', 'no K:, which ends the head of a tune'),
+    'no_length': ('X:1\nK:C\nCDEF|\n', 'no metre and no unit of length'),
     'no_number': ('T:a\nM:4/4\nL:1/4\nK:C\nCDEF|\n', 'no X:, which begins a tune'),
     'bad_number': (abc('CDEF|', x='X:first\n'), 'X: without a number'),
-    'number_huge': (abc('CDEF|', x=f'X:{"9"*5000}\n')[:1900], 'X: with a number of thousands of digits'),
+    'number_huge': (abc('CDEF|', x=f'X:{"9"*400}\n'), 'X: with a number of 400 digits'),
     'long_note': (abc('C1000000000|D4|'), 'a note of 1,000,000,000 beats, over which music21 sits for ever'),
     'long_rest': (abc('z999|D4|'), 'a rest of 999 beats, over which music21 sits for ever'),
     'long_bar': (abc('[C2E2]255|D4|'), 'a chord of 510 beats in a bar'),
@@ -351,6 +352,12 @@ ABC = {
     'repeats': (abc('|:CDEF|1GGGG:|2AAAA|]'), 'a repeat with two endings'),
     'chord_symbols': (abc('"G7"CD"Am"EF|'), 'chord symbols, which do not sound'),
     'voices': (abc('V:1\nCDEF|\nV:2\nC,2E,2|', more='V:1 name=Violin\nV:2 name=Piano\n'), 'two voices'),
+    'voices_by_turns': (abc('[V:1]C2D2|\n[V:2]G2A2|\n[V:1]E4|\n[V:2]B4|', more='V:1\nV:2\n').replace('E4', 'E2F2').replace('B4', 'B2c2'),
+                        'two voices that take turns line by line'),
+    'words_around': (abc('r:a remark\nCD+f+EF|]\n\nThese are words for the reader.'), 'a remark, a decoration of the old kind, and words after the tune'),
+    'invisible_rests': (abc('Cx2D|'), 'a rest that is not printed'),
+    'long_without_bars': (abc('C'*300 + '|]'), '300 beats without bar lines'),
+    'overlay': (abc('CD & EF|GABc|'), 'a second voice written within the bar'),
     'macros': (abc('!trill!C~D.E+f+F|', more='m:~n=n\nU:T=!trill!\nI:papersize A4\n%%scale .7\n'), 'macros, decorations and fields of other programs'),
     'broken_rhythm': (abc('C>D E<F|'), 'dotted pairs'),
     'ties': (abc('CDE-F-|F4|'), 'a tie over a bar line, and one that leads nowhere'),
@@ -394,10 +401,11 @@ def outcome(path):
     from musiclm.notes import ScoreError, read_score
     try: table = read_score(path)
     except ScoreError as e: return f'refused: {e.reason}'
-    said = [f'{len(table)} note' + 's'*(len(table) > 1), f'{(table.onset + table.duration).max()/12:g} beats']
-    if (lead := table.attrs['leading_steps']) > 0: said.append(f'{lead/12:g} beats of silence cut')
-    if n := table.attrs['shortened_gaps']: said.append(f'{n} gap shortened')
-    if n := table.attrs.get('misfit_bars', 0): said.append(f'{n} bars out of step')
+    count = lambda n, what: f'{n:g} {what}' + 's'*int(n != 1)
+    said = [count(len(table), 'note'), count((table.onset + table.duration).max()/12, 'beat')]
+    if (lead := table.attrs['leading_steps']) > 0: said.append(count(lead/12, 'beat') + ' of silence cut')
+    if n := table.attrs['shortened_gaps']: said.append(count(n, 'gap') + ' shortened')
+    if n := table.attrs.get('misfit_bars', 0): said.append(count(n, 'bar') + ' out of step')
     return ', '.join(said)
 
 
