@@ -537,8 +537,8 @@ def by_voices(
     if len(voices) == 1: return next(iter(voices.values()))
     common = [line for line in voices.get(None, []) if line[1:2] == ':']
     first = [line for line in voices.pop(None, []) if line[1:2] != ':']
-    if first: voices = {'0': first, **voices}
-    return [line for name, its in voices.items() for line in (f'V:{name}', *common, *its)]
+    if first: voices = {None: first, **voices}
+    return [line for n, its in enumerate(voices.values(), 1) for line in (f'V:{n}', *common, *its)] # names are not read
 
 # %% ../nbs/00_notes.ipynb #43bf91aa
 def abc_bars(

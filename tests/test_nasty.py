@@ -111,6 +111,7 @@ READ = {
     'abc_chord_symbols.abc': (4, 48, CDEF, {}),
     'abc_voices.abc': (6, 48, '0/24/48 0/12/60 12/12/62 24/24/52 24/12/64 36/12/65', {}),
     'abc_voices_by_turns.abc': (8, 96, '0/24/60 0/24/67 24/24/62 24/24/69', {}),
+    'abc_voices_by_name.abc': (5, 48, '0/12/60 0/48/67 12/12/62 24/12/64 36/12/65', {}),
     'abc_macros.abc': (4, 48, CDEF, {}),
     'abc_words_around.abc': (4, 48, CDEF, {}),
     'abc_broken_rhythm.abc': (4, 48, '0/18/60 18/6/62 24/6/64 30/18/65', {}),

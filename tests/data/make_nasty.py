@@ -354,6 +354,7 @@ ABC = {
     'voices': (abc('V:1\nCDEF|\nV:2\nC,2E,2|', more='V:1 name=Violin\nV:2 name=Piano\n'), 'two voices'),
     'voices_by_turns': (abc('[V:1]C2D2|\n[V:2]G2A2|\n[V:1]E4|\n[V:2]B4|', more='V:1\nV:2\n').replace('E4', 'E2F2').replace('B4', 'B2c2'),
                         'two voices that take turns line by line'),
+    'voices_by_name': (abc('V:Violin\nCDEF|\nV:Piano\nG4|'), 'voices that have names instead of numbers'),
     'words_around': (abc('r:a remark\nCD+f+EF|]\n\nThese are words for the reader.'), 'a remark, a decoration of the old kind, and words after the tune'),
     'invisible_rests': (abc('Cx2D|'), 'a rest that is not printed'),
     'long_without_bars': (abc('C'*300 + '|]'), '300 beats without bar lines'),
