@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS', 'MAX_BYTES',
-           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'BESIDE_NOTES', 'CONTENTS',
-           'MAX_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'transpose',
-           'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map', 'part_of_tracks',
-           'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'NoteColumns',
-           'in_order', 'midi_columns', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces',
-           'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc',
-           'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root',
-           'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_columns', 'not_endless', 'read_notes',
-           'read_score', 'cache_key', 'remembered', 'cached_notes', 'read_for_corpus']
+           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'METRE_UNKNOWN',
+           'BESIDE_NOTES', 'CONTENTS', 'MAX_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError',
+           'note_table', 'transpose', 'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map',
+           'part_of_tracks', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow',
+           'NoteColumns', 'in_order', 'midi_columns', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes',
+           'place_graces', 'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune', 'score_text',
+           'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl',
+           'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_columns',
+           'not_endless', 'read_notes', 'read_score', 'cache_key', 'remembered', 'cached_notes', 'read_for_corpus']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -504,6 +504,7 @@ def refuse_effort(
         raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
 
 # %% ../nbs/00_notes.ipynb #0034
+METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
 BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
 
 def plain_abc(
@@ -523,6 +524,7 @@ def plain_abc(
             lines += re.sub(r'\[([KLMV]:[^\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
     lines = by_voices([line for line in lines if line.strip()])
     head = [line for line in all_lines[:n_head] if re.match('[XMLQ]:', line)]
+    head, lines = ([METRE_UNKNOWN.sub('M:none', line) for line in ls] for ls in (head, lines))
     if not any(line[0] in 'ML' for line in head): head.append('L:1/8') # the norm's
     return '\n'.join([*head, 'K:C' if key is None else all_lines[key].strip(), *lines]) + '\n'
 

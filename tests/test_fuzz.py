@@ -1,13 +1,11 @@
 """Random files and random tokens: whatever is read is music, whatever is refused is refused by `ScoreError`, and every
 encoding keeps its law. Bounded in examples; the same examples each time."""
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from make_nasty import (BAR, FILES, REPEAT, SHORT, START, SYMBOL, abc, chunk, grace, kern, meta, midi, note, number, part, tied,
-                        track, xml)
+from make_nasty import BAR, FILES, REPEAT, START, SYMBOL, abc, grace, midi, note, number, part, tied, track, xml
+from test_nasty import READ
 
 from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table, read_score
 from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
@@ -60,14 +58,14 @@ def mangled(seeds):
         for what, a, b, new in changes:
             a, b = a % (len(data) + 1), b % (len(data) + 1)
             if what == 'set': data[a:a + len(new)] = new
-            elif what == 'cut': del data[min(a, b):min(a, b) + abs(a - b) % 40]
+            elif what == 'cut': del data[a:a + b % 8]
             elif what == 'insert': data[a:a] = new
-            else: data[a:a] = data[b:b + 30]
+            else: data[a:a] = data[b:b + 20]
         return bytes(data)
-    return st.builds(apply, st.sampled_from(seeds), st.lists(change, min_size=1, max_size=6))
+    return st.builds(apply, st.sampled_from(seeds), st.lists(change, min_size=1, max_size=3))
 
 
-def seeds(start): return [data for name, (data, _) in FILES.items() if name.startswith(start) and len(data) < 1500]
+def seeds(start): return [FILES[name][0] for name in READ if name.startswith(start) and len(FILES[name][0]) < 1500]
 
 
 @settings(max_examples=400, **bounded)
@@ -88,17 +86,26 @@ def test_mangled_notation(tmp_path, start, suffix, n):
 TICKS = st.one_of(st.integers(0, 2000), st.sampled_from([0, 1, 127, 128, 16384, 2**21, 2**28 - 1]))
 PITCH = st.integers(58, 64)
 EVENT = st.one_of(
-    st.tuples(st.integers(0x90, 0x92), PITCH, st.integers(0, 127)).map(bytes), st.tuples(st.integers(0x80, 0x82), PITCH, st.just(0)).map(bytes),
-    st.tuples(PITCH, st.integers(0, 127)).map(bytes), # by running status
-    st.tuples(st.integers(0xb0, 0xef), st.integers(0, 127), st.integers(0, 127)).map(bytes),
-    st.tuples(st.integers(0xc0, 0xdf), st.integers(0, 127)).map(bytes),
-    st.binary(max_size=5).map(lambda b: b'\xff\x51' + number(len(b)) + b), st.binary(max_size=9).map(lambda b: b'\xff\x03' + number(len(b)) + b),
-    st.binary(max_size=5).map(lambda b: b'\xf0' + number(len(b)) + b), st.binary(min_size=1, max_size=3))
-TRACK = st.lists(st.tuples(TICKS, EVENT), max_size=40).map(lambda events: track(*events))
+    st.tuples(st.integers(0x90, 0x92), PITCH, st.integers(0, 127)), st.tuples(st.integers(0x80, 0x82), PITCH, st.just(0)),
+    st.tuples(st.integers(0xb0, 0xbf), st.integers(0, 127), st.integers(0, 127)), st.tuples(st.integers(0xc0, 0xcf), st.integers(0, 127)),
+    st.tuples(st.sampled_from([b'\xff\x51', b'\xff\x03', b'\xff\x7f', b'\xf0']), st.binary(max_size=5)).map(lambda e: e[0] + number(len(e[1])) + e[1]))
+
+
+def by_running_status(events):
+    "A track of (ticks, event, leave out the status byte where the norm allows it?)."
+    said, status = [], None
+    for ticks, event, short in events:
+        event = bytes(event)
+        said.append((ticks, event[short and event[0] == status:]))
+        status = event[0] if event[0] < 0xf0 else None
+    return track(*said)
+
+
+TRACK = st.lists(st.tuples(TICKS, EVENT, st.booleans()), max_size=40).map(by_running_status)
 
 
 @settings(max_examples=300, **bounded)
-@given(tracks=st.lists(TRACK, max_size=4), kind=st.integers(0, 2), division=st.one_of(st.integers(1, 960), st.integers(0, 0xffff)),
+@given(tracks=st.lists(TRACK, max_size=4), kind=st.integers(0, 1), division=st.one_of(st.integers(1, 960), st.integers(0, 0xffff)),
        count=st.one_of(st.none(), st.integers(0, 9)), gap=st.sampled_from([64, None]))
 def test_midi_of_random_events(tmp_path, tracks, kind, division, count, gap):
     read_anything(tmp_path, midi(*tracks, kind=kind, division=division, count=count), '.mid', max_gap=gap)

@@ -103,6 +103,7 @@ READ = {
     'abc_bad_number.abc': (4, 48, CDEF, {}),
     'abc_number_huge.abc': (4, 48, CDEF, {}),
     'abc_no_length.abc': (4, 24, '0/6/60 6/6/62 12/6/64 18/6/65', {}),
+    'abc_metre_garbled.abc': (2, 24, '0/12/60 12/12/62', {}),
     'abc_metre_free.abc': (8, 96, f'{CDEF} 48/12/67 60/12/69 72/12/71 84/12/72', {}),
     'abc_chords.abc': (5, 48, '0/24/60 0/24/64 0/24/67 24/24/62 24/24/65', {}),
     'abc_graces.abc': (7, 50, '0/2/71 2/12/60 10/2/69 12/2/71 14/12/62', {'leading_steps': -2}),

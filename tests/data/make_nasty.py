@@ -341,6 +341,7 @@ ABC = {
     'multiple_rest': (abc('Z1000000000|D4|'), 'a rest of 1,000,000,000 bars'),
     'metre_999': (abc('C|D|', metre='999/4'), 'a metre of 999/4, over which music21 sits for ever'),
     'metre_0': (abc('C|D|', metre='0/4'), 'a metre of 0/4'),
+    'metre_garbled': (abc('C|D|', metre='9?99/4'), 'a metre that music21 takes for 999/4'),
     'metre_free': (abc('CDEFGABc|', metre='none'), 'no metre'),
     'unit_huge': (abc('C|D|', unit='1000000000'), 'a unit of 1,000,000,000 whole notes'),
     'unit_0': (abc('C|D|', unit='1/0'), 'a unit of 1/0'),
