@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS', 'MAX_BYTES',
-           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_EFFORT', 'METRE_UNKNOWN',
+           'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_ROW', 'MAX_EFFORT', 'METRE_UNKNOWN',
            'BESIDE_NOTES', 'CONTENTS', 'MAX_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError',
            'note_table', 'transpose', 'write_whole', 'to_symusic', 'write_midi', 'shorten_gaps', 'to_grid', 'auto_map',
            'part_of_tracks', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow',
@@ -487,20 +487,21 @@ MAX_TAGS = 4_000_000    # of one MusicXML file; a symphony has some hundred thou
 MAX_CELLS = 300_000     # notes of a MusicXML file, tokens of a kern file, characters of a tune
 MAX_METRE = 64          # beats or other units in a bar, by its time signature
 MAX_BAR = 256           # beats between two bar lines in ABC
-MAX_EFFORT = 50_000_000 # sum of squares: of the bars of each part, and of what each bar holds; about half a minute
+MAX_ROW = 4000          # bars of one part, or what one bar holds
+MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of a thousand bars
 
 def refuse_effort(
     path,
     cells:int, # Notes, tokens or characters
-    sizes, # Numbers of bars in the parts, and of things in bars
+    sizes:list, # Numbers of bars in the parts, and of things in bars
     metres, # Upper numbers of time signatures
     costs:float=1., # How many times as long a bar takes as in MusicXML
 ):
-    "Refuse a score that would keep music21 busy for more than a minute or so."
+    "Refuse a score that would keep music21 busy beyond reason."
     metres = [sum(map(int, re.findall(r'\d{1,9}', m))) for m in metres]
     if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar has')
     if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score has')
-    if costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
+    if max(sizes, default=0) > MAX_ROW or costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
         raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
 
 # %% ../nbs/00_notes.ipynb #0034
@@ -565,7 +566,7 @@ def bounded_abc(
     if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
     if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
         raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
-    sizes = []
+    sizes = [len(re.findall(r'^[KLMV]:', music, flags=re.M))]
     for bars in abc_bars(music):
         lengths = [beats for _, beats in bars if beats]
         if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_nasty import FILES, NASTY, outcome
+from make_nasty import FILES, NASTY, START, abc, kern, note, outcome, part, xml
 
-from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, abc_tunes, note_table, read_score
+from musiclm.notes import MAX_BEATS, MAX_CELLS, MAX_ROW, MAX_TAGS, NOTE_COLUMNS, ScoreError, abc_tunes, note_table, read_score
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 # name: (number of notes, end of the last in steps, onset/duration/pitch of the first ones, what attrs say beside zeros)
@@ -257,3 +257,30 @@ def test_the_table_says_what_came_of_each():
     table = (Path(__file__).resolve().parent.parent/'benchmarks'/'results'/'nasty.md').read_text(encoding='utf-8')
     for name in FILES: assert f'| {name} | ' in table
     for name in ('abc_ties.abc', 'midi_gap_of_days.mid', 'xml_entity_bomb.musicxml'): assert f'| {outcome(NASTY/name)} |' in table
+
+
+def n_bars(n): return ''.join(f'<measure number="{i}">{START*(i == 0)}{note(duration=4)}</measure>' for i in range(n))
+
+
+@pytest.mark.parametrize('name, text, reason', [
+    ('x.musicxml', xml(f'<part id="P1">{n_bars(MAX_ROW + 1)}</part>'), 'more bars'),
+    ('x.musicxml', xml(part(START + note()*(MAX_ROW + 1))), 'more in a bar'),
+    ('x.musicxml', '<a>' + '<b/>'*(MAX_TAGS + 1), 'tags'),
+    ('x.krn', kern('**kern', *['8qc']*(MAX_ROW + 1), '*-'), 'more in a bar'),
+    ('x.krn', kern('**kern', *['4c', '=']*(MAX_ROW + 1), '*-'), 'more bars'),
+    ('x.krn', kern('**kern') + '.\t.\n'*MAX_CELLS, 'more than a score has'),
+    ('x.abc', abc('CDEF|'*1001), 'more bars'),
+    ('x.abc', abc('[K:D]'*(MAX_ROW + 1) + 'C|'), 'more bars'),
+    ('x.abc', abc('C'*MAX_CELLS), 'more than a score has'),
+], ids=lambda x: x if len(x) < 30 else '')
+def test_what_would_keep_music21_busy_is_refused_at_once(tmp_path, monkeypatch, name, text, reason):
+    def parsed(*_, **__): raise AssertionError('music21 was asked')
+    monkeypatch.setattr('music21.converter.parseData', parsed)
+    monkeypatch.setattr('music21.musicxml.xmlToM21.MusicXMLImporter', parsed)
+    (tmp_path/name).write_text(text)
+    with pytest.raises(ScoreError, match=reason): read_score(tmp_path/name)
+
+
+@pytest.mark.parametrize('max_gap', [0, -1, .05])
+def test_a_gap_is_a_step_or_more(max_gap):
+    with pytest.raises(ValueError, match='max_gap'): read_score(NASTY/'midi_gap_of_days.mid', max_gap=max_gap)
