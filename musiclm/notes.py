@@ -488,7 +488,7 @@ MAX_CELLS = 300_000     # notes of a MusicXML file, tokens of a kern file, chara
 MAX_METRE = 64          # beats or other units in a bar, by its time signature
 MAX_BAR = 256           # beats between two bar lines in ABC
 MAX_ROW = 4000          # bars of one part, or what one bar holds
-MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of a thousand bars
+MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of 1000 bars
 
 def refuse_effort(
     path,
@@ -688,8 +688,9 @@ def parse_score(
         score = converter.parseData(bounded_kern(path, score_text(path.read_bytes())), format='humdrum')
     else:
         raw = unpack_mxl(path) if suffix == '.mxl' else path.read_bytes()
+        root = bounded_xml(path, xml_root(path, raw))
         importer = MusicXMLImporter()
-        importer.xmlRootToScore(bounded_xml(path, xml_root(path, raw)), importer.stream)
+        importer.xmlRootToScore(root, importer.stream)
         score = importer.stream
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
