@@ -589,7 +589,9 @@ def bounded_kern(
         else: bars[-1] += 1
         if line[0] not in '=*' and (found := re.search(r'\d{5,}', line)):
             raise ScoreError(path, f'no note is as long or short as {found[0][:20]} says')
-    cells, metres = sum(text.count(c) for c in '\n\t '), re.findall(r'\*M([\d+]+)/', text)
+    metres = re.findall(r'\*M(\d[^\t\n]*)', text)
+    metres = [re.sub(r'/\d+', ' ', f'{m} '*(8 if '/0' in m else 1)) for m in metres] # over 000 are eight whole notes
+    cells = sum(text.count(c) for c in '\n\t ')
     refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
     return text
 
@@ -670,7 +672,8 @@ def bounded_xml(
     bars = [part.findall('measure') for part in root.findall('part')]
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
     refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
-                  [e.text or '' for e in root.iter('beats')])
+                  [e.text or '' for e in root.iter() if e.tag == 'beats' or
+                   e.tag == 'beat-type' and re.search(r'[^\d\s]', e.text or '')])
     return root
 
 # %% ../nbs/00_notes.ipynb #fbd51778

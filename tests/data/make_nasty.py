@@ -230,6 +230,7 @@ XML = {
     'multiple_rest': (xml(part(attributes(more='<measure-style><multiple-rest>1000000000</multiple-rest></measure-style>') +
                                '<note><rest measure="yes"/><duration>4</duration></note>', BAR)), 'a rest of 1,000,000,000 bars'),
     'metre_999': (xml(part(attributes(beats=999) + BAR)), 'a metre of 999/4, over which music21 sits for ever'),
+    'metre_hidden': (xml(part(attributes(unit='4+999/4') + BAR)), 'a metre of 999/4 hidden below one of 4/4'),
     'metre_0': (xml(part(attributes(beats=0) + BAR)), 'a metre of 0/4'),
     'tuplet_0': (xml(part(START + note(after='<type>quarter</type><time-modification><actual-notes>0</actual-notes><normal-notes>0</normal-notes>'
                                        '</time-modification>'))), 'a tuplet of 0 in the time of 0'),
@@ -312,6 +313,8 @@ KERN = {
     'tiny_duration': (kern('**kern', '1000000000c', '4d', '*-'), 'a note of a thousand-millionth'),
     'many_zeros': (kern('**kern', '0'*60 + 'c', '4d', '*-'), 'a note of 2**60 breves, or a breve'),
     'metre_999': (kern('**kern', '*M999/4', '=1', '4c', '==', '*-'), 'a metre of 999/4, over which music21 sits for ever'),
+    'metre_composite': (kern('**kern', '*M4/4+999/4', '=1', '4c', '==', '*-'), 'a metre of 999/4 behind one of 4/4'),
+    'metre_of_breves': (kern('**kern', '*M64/000', '=1', '4c', '==', '*-'), 'a metre of 64 maximas'),
     'transposing_huge': (kern('**kern', '*Trd1000000000c1000000000', '4c', '*-'), 'transposed by 1,000,000,000 semitones'),
     'ties': (kern('**kern', '*M2/4', '=1', '4c', '[4d', '=2', '4d_', '4d]', '=3', '4e]', '[4f', '==', '*-'), 'ties over bar lines, and two that lead nowhere'),
     'chords': (kern('**kern', '4c·4e·4g', '4d·4f', '*-'), 'chords'),
