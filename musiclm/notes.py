@@ -4,17 +4,21 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS', 'PART_MAPS',
-           'MAX_BYTES', 'CHUNK', 'GRACE_BEATS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError',
-           'note_table', 'as_table', 'table_rows', 'transpose', 'write_whole', 'check_place', 'replace_dir',
-           'whole_folder', 'to_symusic', 'write_midi', 'shorten_gaps', 'surely_dense', 'to_steps', 'to_grid',
-           'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks', 'not_the_top',
-           'read_bytes', 'track_chunks', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'Tracks',
-           'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes', 'bar_voices', 'bar_length',
-           'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'part_bars', 'score_rows', 'abc_tunes', 'one_tune',
-           'parse_score', 'notated_tracks', 'read_tracks', 'read_notes', 'in_order', 'read_score', 'pack_tracks',
-           'unpack_tracks', 'remembered_tracks']
+           'MAX_BYTES', 'CHUNK', 'MAX_BEATS', 'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_ROW',
+           'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES',
+           'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows', 'transpose', 'write_whole',
+           'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi', 'shorten_gaps', 'surely_dense',
+           'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks',
+           'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks',
+           'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes',
+           'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'part_bars',
+           'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars',
+           'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml',
+           'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks', 'read_notes', 'in_order', 'read_score',
+           'pack_tracks', 'unpack_tracks', 'remembered_tracks']
 
 # %% ../nbs/00_notes.ipynb #0003
+import contextlib
 import gc
 import hashlib
 import io
@@ -26,11 +30,13 @@ import shutil
 import struct
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -220,6 +226,8 @@ def to_grid(
     tempos=(), # (time, beats a minute) of every change of tempo, times in the same unit
 ) -> tuple: # onset and duration in steps, and a dict of what was done, with the tempos in steps
     "Round times to the grid, cut leading silence, shorten long gaps."
+    if max_gap is not None and max_gap*steps_per_beat < 1:
+        raise ValueError(f'max_gap must be a step or more, not {max_gap} beats')
     steps, n, shortened, place = to_steps(times, unit, steps_per_beat), len(times)//2, 0, None
     lead = int(steps[:n].min())
     steps -= lead
@@ -356,29 +364,44 @@ def track_chunks(
         if not kind.isalnum():
             if tracks and raw[sum(tracks[-1]) - 3:sum(tracks[-1])] == b'\xff\x2f\x00': break  # only padding is left
             raise ScoreError(path, f'a MIDI track does not end where it says (byte {at})')
-        if at + 8 + size > len(raw): raise ScoreError(path, 'the MIDI file is cut short: a track is longer than the file')
+        if at + 8 + size > len(raw):
+            if kind != b'MTrk' and tracks and raw[at - 3:at] == b'\xff\x2f\x00': break  # words after the last track
+            raise ScoreError(path, 'the MIDI file is cut short: a track is longer than the file')
         if kind == b'MTrk': tracks.append((at + 8, size))
         at += 8 + size
     return tracks
 
 # %% ../nbs/00_notes.ipynb #001c
+def plain_midi(
+    raw:bytes, # A file that does not begin as MIDI files do
+    path,
+) -> bytes: # The MIDI file in it, with a header of the usual length
+    "Take a MIDI file out of its RIFF wrapper, and cut a header that is too long; refuse what is no MIDI file."
+    if raw[:4] == b'RIFF' and raw[8:16] == b'RMIDdata' and len(raw) > 20:
+        raw = raw[20:20 + struct.unpack('<I', raw[16:20])[0]]
+    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    size = struct.unpack('>I', raw[4:8])[0]
+    if size < 6: raise ScoreError(path, f'the MIDI header is too short ({size} bytes)')
+    return b'MThd\0\0\0\6' + raw[8:14] + raw[8 + size:]
+
+# %% ../nbs/00_notes.ipynb #3ef831ef
 def sound_midi(
     raw:bytes, # A MIDI file
     path,
-) -> bytes: # The same with its header mended
+) -> tuple: # The same with its header mended, and whether its ticks are parts of a second
     "Refuse a MIDI file that is not what it says, or mend its header."
-    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = plain_midi(raw, path)
     kind, n_tracks, division = header = struct.unpack_from('>HHH', raw, 8)
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
     if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
-    if division & 0x8000: division = max(1, (256 - (division >> 8))*(division & 255)//2)  # frames a second × ticks, 120 bpm
+    if division & 0x8000: division = (256 - (division >> 8))*(division & 255)//2  # frames a second × ticks, 120 bpm
     if division == 0 or division & 0x8000: raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
     tracks = track_chunks(raw, path)
     if not tracks: raise ScoreError(path, 'the MIDI file has no tracks')
     if has_overflow(raw, tracks):
         raise ScoreError(path, 'the times of the MIDI file overflow (longer than 32 bits can count)')
     sound = max(kind, int(len(tracks) > 1)), len(tracks), division
-    return raw if sound == header else raw[:8] + struct.pack('>HHH', *sound) + raw[14:]
+    return raw if sound == header else raw[:8] + struct.pack('>HHH', *sound) + raw[14:], header[2] >= 0x8000
 
 # %% ../nbs/00_notes.ipynb #001e
 def read_length(
@@ -425,6 +448,7 @@ def has_overflow(
 # %% ../nbs/00_notes.ipynb #0021
 class Tracks(NamedTuple):
     "The notes of a score as its file has them, track after track; tracks without notes are left out."
+    path: str # For messages
     names: list # (name, program) of every track
     sizes: list # Number of notes in every track
     times: np.ndarray # (2n,) onsets, then ends: ticks (int64) or beats (floats)
@@ -446,9 +470,9 @@ def midi_tracks(
     tempos:bool=True, # Look for tempos? They take time where there are many
 ) -> Tracks:
     "Read a MIDI file; raises `ScoreError`."
-    raw = read_bytes(path)
-    try: score = symusic.Score.from_midi(sound_midi(raw, path))
-    except (RuntimeError, ValueError) as e: raise e if isinstance(e, ScoreError) else ScoreError(path, f'broken MIDI: {e}') from None
+    raw, frames = sound_midi(read_bytes(path), path)
+    try: score = symusic.Score.from_midi(raw)
+    except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
     tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
     tracks = [t for t in tracks if len(t[2]['time'])]
     if not tracks: raise ScoreError(path, 'no notes in it (drums do not count)')
@@ -456,12 +480,14 @@ def midi_tracks(
     times = np.concatenate([c[k] for k in ('time', 'duration') for c in columns], dtype=np.int64)
     if times.min() < 0: raise ScoreError(path, 'the times of the MIDI file overflow (negative times)')
     times[len(times)//2:] += times[:len(times)//2]
-    frames = raw[12] & 0x80 # then a tick is a part of a second, whatever the tempo
-    return Tracks([(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns], times,
-                  *(np.concatenate([c[k] for c in columns]) for k in ('pitch', 'velocity')), score.ticks_per_quarter,
-                  midi_tempos(score) if tempos and not frames else [], {})
+    pitch, velocity = (np.concatenate([c[k] for c in columns]) for k in ('pitch', 'velocity')) # int8
+    if pitch.min() < 0: raise ScoreError(path, 'broken MIDI: a pitch above 127')
+    return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns], times, pitch,
+                  velocity & 127, score.ticks_per_quarter, midi_tempos(score) if tempos and not frames else [], {})
 
 # %% ../nbs/00_notes.ipynb #baab3844
+MAX_BEATS = 100_000
+
 class NoteColumns(NamedTuple):
     "The columns of a note table as arrays, and what reading found out."
     onset: np.ndarray
@@ -493,12 +519,13 @@ def place_notes(
     tempo_grid:str='ticks',
 ) -> NoteColumns: # In the order of the file
     "Put the notes of a score on the grid and into parts."
-    _, sizes, times, pitch, velocity, unit, tempos, info = tracks
+    path, names, sizes, times, pitch, velocity, unit, tempos, info = tracks
     if tempo_grid not in ('ticks', 'seconds'): raise ValueError(f"tempo_grid is 'ticks' or 'seconds', not {tempo_grid!r}")
     heights = lambda: [p.mean() for p in np.split(pitch, np.cumsum(sizes)[:-1])]
-    part = np.array(part_of_tracks(tracks.names, parts, part_map, heights)).repeat(sizes)
+    part = np.array(part_of_tracks(names, parts, part_map, heights)).repeat(sizes)
     if tempo_grid == 'seconds': times, unit, tempos = 2*in_seconds(times, unit, tempos), 1, []
     onset, duration, done = to_grid(times, unit, steps_per_beat, max_gap, tempos)
+    if (onset + duration).max() > MAX_BEATS*steps_per_beat: raise ScoreError(path, f'it lasts longer than {MAX_BEATS:,} beats')
     return NoteColumns(onset, duration, pitch, velocity, part, {**done, **info})
 
 # %% ../nbs/00_notes.ipynb #0024
@@ -619,60 +646,283 @@ def score_rows(
         tool = next((i for i in part.elements if isinstance(i, instrument.Instrument)), None)
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
         rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i, (events, semitones, _) in enumerate(its)])
-        found.append(((str(part.partName or part.id or ''), program), [r for r in rows if 0 <= r[2] <= 127]))
+        found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
     return found, int(misfits)
 
 # %% ../nbs/00_notes.ipynb #002e
 def abc_tunes(
     text:str, # An ABC file
-) -> dict: # Number of the tune -> its text with the book's header
-    "Split an ABC book into its tunes, by their `X:` fields."
+) -> dict: # Number of the tune -> its text with the book's header; raises ValueError for a header beyond reason
+    "Split an ABC book into its tunes, by the numbers of their `X:` fields, or by their places where these repeat."
     head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
-    numbered = [(re.match(r'X:\s*(\d+)', t), head + t) for t in tunes]
-    return {int(m[1]) if m else i + 1: t for i, (m, t) in enumerate(numbered)}
+    head = ''.join(re.findall(r'^(?:[A-Za-z]:|%%).*\n', head, flags=re.M)) # without what a book says to its readers
+    if len(head)*len(tunes) > MAX_BYTES: raise ValueError('a header of such length, before so many tunes, is no ABC')
+    found = [re.match(r'X:[ \t]*(\d{1,9})(?!\d)', t) for t in tunes]
+    numbers = [int(m[1]) for m in found if m]
+    if len(set(numbers)) < len(tunes): numbers = range(1, len(tunes) + 1)
+    return {n: head + re.sub('^X:.*', f'X:{n}', t) for n, t in zip(numbers, tunes)}
 
 def one_tune(
     path, # An ABC file
     tune, # Number of the tune, or None for the first
 ) -> str:
     "The text of one tune of an ABC file."
-    tunes = abc_tunes(Path(path).read_text(encoding='utf-8', errors='replace'))
+    try: tunes = abc_tunes(score_text(read_bytes(path)))
+    except ValueError as e: raise ScoreError(path, e) from None
     if not tunes: raise ScoreError(path, 'not ABC: no tune begins with X:')
     if tune is not None and tune not in tunes: raise ScoreError(path, f'no tune {tune} in it (it has {len(tunes)})')
     return tunes[next(iter(tunes)) if tune is None else tune]
 
+def score_text(
+    raw:bytes, # A kern or ABC file
+) -> str:
+    "Its text, which is UTF-8, or UTF-16 if it says so; what is neither is kept as marks that mean nothing."
+    utf16 = raw[:2] in (b'\xff\xfe', b'\xfe\xff')
+    return raw.decode('utf-16' if utf16 else 'utf-8-sig', errors='replace').replace('\r\n', '\n').replace('\r', '\n')
+
 # %% ../nbs/00_notes.ipynb #0031
+MAX_TAGS = 4_000_000    # of one MusicXML file; a symphony has some hundred thousand
+MAX_CELLS = 300_000     # notes of a MusicXML file, tokens of a kern file, characters of a tune
+MAX_METRE = 64          # beats or other units in a bar, by its time signature
+MAX_BAR = 256           # beats between two bar lines in ABC
+MAX_ROW = 4000          # bars of one part, or what one bar holds
+MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of 1000 bars
+
+def refuse_effort(
+    path,
+    cells:int, # Notes, tokens or characters
+    sizes:list, # Numbers of bars in the parts, and of things in bars
+    metres, # Upper numbers of time signatures
+    costs:float=1., # How many times as long a bar takes as in MusicXML
+):
+    "Refuse a score that would keep music21 busy beyond reason."
+    metres = [sum(map(int, re.findall(r'\d{1,9}', m))) for m in metres]
+    if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar has')
+    if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score has')
+    if max(sizes, default=0) > MAX_ROW or costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
+        raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
+
+# %% ../nbs/00_notes.ipynb #962fae5a
+METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
+BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
+
+def plain_abc(
+    tune:str, # One tune
+) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
+    "Leave out of a tune what does not sound, and write fields on lines of their own."
+    all_lines, lines, ended = tune.split('\n'), [], False
+    key = next((i for i, line in enumerate(all_lines) if line.startswith('K:')), None)
+    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1]) or line[1:2] not in ':%'),
+                  len(all_lines)) if key is None else key # some forget the K: that ends the head
+    for line in all_lines[n_head + (key is not None):]:
+        ended |= not line.strip()
+        line = BESIDE_NOTES.sub('', line)
+        if field := re.match(r'([A-Za-z]):(?![|:])', line):
+            if field[1] in 'KLMV': lines.append(line)
+        elif '|' in line or not ended: # after an empty line there may be words
+            lines += re.sub(r'\[([KLMV]:[^\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
+    lines = by_voices([line for line in lines if line.strip()])
+    head = [line for line in all_lines[:n_head] if re.match('[XMLQ]:', line)]
+    head, lines = ([METRE_UNKNOWN.sub('M:none', line) for line in ls] for ls in (head, lines))
+    if not any(line[0] in 'ML' for line in head): head.append('L:1/8') # the norm's
+    return '\n'.join([*head, 'K:C' if key is None else all_lines[key].strip(), *lines]) + '\n'
+
+def by_voices(
+    lines:list, # Of the body of a plain tune, which may change between voices in every line
+) -> list: # The same, one voice after the other
+    "Put together what belongs to each voice."
+    voices, voice = {}, None
+    for line in lines:
+        if line.startswith('V:'): voice = (line[2:].split() or [''])[0]
+        else: voices.setdefault(voice, []).append(line)
+    if len(voices) == 1: return next(iter(voices.values()))
+    common = [line for line in voices.get(None, []) if line[1:2] == ':']
+    first = [line for line in voices.pop(None, []) if line[1:2] != ':']
+    if first: voices = {None: first, **voices}
+    return [line for n, its in enumerate(voices.values(), 1) for line in (f'V:{n}', *common, *its)] # names are not read
+
+# %% ../nbs/00_notes.ipynb #65ce9c93
+def abc_bars(
+    music:str, # A plain tune
+) -> list: # For every voice: (characters, beats) of every bar; the beats are an upper bound
+    "The bars of a tune."
+    units = [int(a)/max(1, int(b or 1)) for a, b in re.findall(r'^L:\s*(\d+)/?(\d*)', music, flags=re.M)]
+    unit = 4*max(units, default=1/4)
+    length = lambda times, over, by: int(times or 1)/max(1, int(by or 2**min(len(over), 9)))*unit
+    beats = lambda bar: sum(length(*n) for n in re.findall(r"[A-Ga-gx-zXZ][,']*(\d*)(/*)(\d*)", bar))
+    chords = lambda bar: max(map(int, re.findall(r'\](\d+)', bar)), default=1)
+    voices = [re.sub(r'^[A-Z]:.*', '', voice, flags=re.M) for voice in music.split('\nV:')]
+    return [[(len(bar), beats(bar)*max(1, chords(bar))) for bar in re.split(r'\|+', voice)] for voice in voices]
+
+def bounded_abc(
+    path,
+    text:str, # One tune
+) -> str: # In its plain form
+    "Refuse a tune that is larger, or has larger numbers in its music, than any."
+    if len(text) > MAX_CELLS: refuse_effort(path, len(text), [], [])
+    music = plain_abc(text)
+    if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
+    if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
+        raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
+    sizes = [len(re.findall(r'^[KLMV]:', music, flags=re.M))]
+    for bars in abc_bars(music):
+        lengths = [beats for _, beats in bars if beats]
+        if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
+            raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')
+        sizes += [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for beats in lengths if len(lengths) > 1)]
+    refuse_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
+    return music
+
+# %% ../nbs/00_notes.ipynb #a25d8787
+def bounded_kern(
+    path,
+    text:str, # A kern file
+) -> str: # The same
+    "Refuse a kern file that is larger than any, or holds no notes in kern."
+    if '**kern' not in text: raise ScoreError(path, 'not kern: no spine in it is **kern')
+    lines = [line for line in text.split('\n') if line and line[0] != '!']
+    bars, spines = [0], max((line.count('\t') + 1 for line in lines), default=1)
+    for line in lines:
+        if line[0] == '=': bars.append(0)
+        else: bars[-1] += 1
+        if line[0] not in '=*' and (found := re.search(r'\d{5,}', line)):
+            raise ScoreError(path, f'no note is as long or short as {found[0][:20]} says')
+    metres = re.findall(r'\*M(\d[^\t\n]*)', text)
+    metres = [re.sub(r'/\d+', ' ', f'{m} '*(8 if '/0' in m else 1)) for m in metres] # over 000 are eight whole notes
+    cells = sum(text.count(c) for c in '\n\t ')
+    refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
+    return text
+
+# %% ../nbs/00_notes.ipynb #05f8fdd0
+CONTENTS = 'META-INF/container.xml'
+
+def unpack_mxl(
+    path, # Compressed MusicXML
+) -> bytes: # The score in it
+    "Unpack a score; raises `ScoreError` for what is no archive, or too large, or locked."
+    if not zipfile.is_zipfile(path): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
+    try:
+        with zipfile.ZipFile(path) as z:
+            inside = [i.filename for i in z.infolist()]
+            contents = xml_root(path, unpack_member(path, z, CONTENTS)) if CONTENTS in inside else []
+            named = [n for e in contents and contents.iter('rootfile') if (n := e.get('full-path')) in inside]
+            others = [n for n in inside if re.fullmatch(r'(?i)(?!META-INF/|__MACOSX/).*\.(xml|musicxml)', n)]
+            if not named + others: raise ScoreError(path, 'there is no score in the archive')
+            return unpack_member(path, z, (named + others)[0])
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as e:
+        raise e if isinstance(e, ScoreError) else ScoreError(path, f'broken archive: {e}') from None
+
+def unpack_member(
+    path,
+    archive:zipfile.ZipFile,
+    name:str, # Of a file in it
+) -> bytes:
+    "Unpack one file of an archive, if it is one that compressed MusicXML may hold."
+    member = archive.getinfo(name)
+    if member.file_size > MAX_BYTES:
+        raise ScoreError(path, f'unpacks to {member.file_size >> 20} MB, more than a score can be')
+    if member.flag_bits & 1: raise ScoreError(path, 'it is locked by a password')
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ScoreError(path, 'it is packed in a way that MusicXML is not')
+    return archive.read(member)
+
+# %% ../nbs/00_notes.ipynb #497a978f
+def xml_root(
+    path, # Where it comes from
+    raw:bytes, # A file of XML
+): # The root element; raises `ScoreError` where it is broken, too large, or defines entities
+    "Parse XML from nobody knows where."
+    if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} tags: no score')
+    if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
+        raise ScoreError(path, 'it defines XML entities, which no score needs')
+    try: return ElementTree.fromstring(raw)
+    except (ElementTree.ParseError, LookupError, ValueError) as e: raise ScoreError(path, f'broken XML: {e}') from None
+
+# %% ../nbs/00_notes.ipynb #96b5bb3f
+def by_parts(
+    root, # Root element of a score by bars (`score-timewise`)
+): # Root element of the same by parts (`score-partwise`)
+    "Turn a score by bars into one by parts."
+    new = ElementTree.Element('score-partwise', root.attrib)
+    new.extend(e for e in root if e.tag != 'measure')
+    parts = {}
+    for bar in root.findall('measure'):
+        for part in bar.findall('part'):
+            whole = parts.setdefault(part.get('id'), ElementTree.Element('part', part.attrib))
+            ElementTree.SubElement(whole, 'measure', bar.attrib).extend(part)
+    new.extend(parts.values())
+    return new
+
+def bounded_xml(
+    path,
+    root, # Root element of a file of XML
+): # Root element of a score by parts; raises `ScoreError` where it is none, or too large
+    "Refuse XML that is no score, or a larger one than any."
+    if root.tag == 'score-timewise': root = by_parts(root)
+    if root.tag != 'score-partwise': raise ScoreError(path, f'not MusicXML: it holds <{root.tag}>')
+    if any((e.text or '').lstrip().startswith('-') for e in root.iter('duration')):
+        raise ScoreError(path, 'a length in it is negative')
+    listed = {e.get('id') for e in root.iter('score-part')}
+    for part in root.findall('part'):
+        if part.get('id') not in listed: raise ScoreError(path, f'part {part.get("id")} is not in its list of parts')
+        if part.find('.//duration') is not None and part.find('.//divisions') is None:
+            raise ScoreError(path, f'nothing says how long a beat is in part {part.get("id")}')
+    bars = [part.findall('measure') for part in root.findall('part')]
+    notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
+    refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
+                  [e.text or '' for e in root.iter() if e.tag == 'beats' or
+                   e.tag == 'beat-type' and re.search(r'[^\d\s]', e.text or '')])
+    return root
+
+# %% ../nbs/00_notes.ipynb #c473b040
 def parse_score(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
 ):
     "Parse a score with music21, without its cache of pickles."
     from music21 import converter, stream
+    from music21.musicxml.xmlToM21 import MusicXMLImporter
     path = Path(path)
-    if path.suffix.lower() == '.mxl':
-        if not zipfile.is_zipfile(path): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
-        with zipfile.ZipFile(path) as z: size = sum(i.file_size for i in z.infolist())
-        if size > MAX_BYTES: raise ScoreError(path, f'unpacks to {size >> 20} MB, more than a score can be')
-    abc = path.suffix.lower() == '.abc'
-    source = one_tune(path, tune) if abc else str(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try: score = converter.parse(source, forceSource=True, storePickle=False, **({'format': 'abc'} if abc else {}))
-        except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
+    suffix = path.suffix.lower()
+    if suffix == '.abc': score = converter.parseData(bounded_abc(path, one_tune(path, tune)), format='abc')
+    elif suffix == '.krn':
+        score = converter.parseData(bounded_kern(path, score_text(read_bytes(path))), format='humdrum')
+    else:
+        raw = unpack_mxl(path) if suffix == '.mxl' else read_bytes(path)
+        root = bounded_xml(path, xml_root(path, raw))
+        importer = MusicXMLImporter()
+        importer.xmlRootToScore(root, importer.stream)
+        score = importer.stream
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
-# %% ../nbs/00_notes.ipynb #0032
+def notated_rows(
+    path, # A MusicXML, kern or ABC file
+    tune=None, # Number of the tune in an ABC book
+) -> tuple: # For every part its (name, program) and its rows, and a dict of what was found out
+    "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
+        warnings.simplefilter('ignore')
+        try: found, misfits = score_rows(parse_score(path, tune))
+        except ScoreError: raise
+        except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
+    rows = [row for _, rows in found for row in rows]
+    if not rows: raise ScoreError(path, 'no notes in it')
+    if any(not 0 <= row[2] <= 127 for row in rows): raise ScoreError(path, 'a pitch in it is beyond those of MIDI')
+    if not all(abs(t) < 1e9 for row in rows for t in row[:2]):
+        raise ScoreError(path, 'a note in it begins or ends a thousand million beats away')
+    return found, {'misfit_bars': misfits, 'unread_events': said.getvalue().count('WARNING:')}
+
+# %% ../nbs/00_notes.ipynb #fd19121b
 def notated_tracks(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
 ) -> Tracks: # Times in beats
     "Read a score by music21; raises `ScoreError`."
-    found, misfits = score_rows(parse_score(path, tune))
+    found, about = notated_rows(path, tune)
     found = [(track, rows) for track, rows in found if rows]
-    if not found: raise ScoreError(path, 'no notes in it')
     start, end, pitch, velocity = np.array([r for _, rows in found for r in rows], dtype=float).T
-    return Tracks([track for track, _ in found], [len(rows) for _, rows in found], np.concatenate([start, end]),
-                  pitch.astype(np.int64), velocity.astype(np.int64), 1, [], {'misfit_bars': misfits})
+    return Tracks(path, [track for track, _ in found], [len(rows) for _, rows in found], np.concatenate([start, end]),
+                  pitch.astype(np.int64), np.clip(velocity, 1, 127).astype(np.int64), 1, [], about)
 
 # %% ../nbs/00_notes.ipynb #0034
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
@@ -725,7 +975,7 @@ def read_score(
     return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
 # %% ../nbs/00_notes.ipynb #003d
-READER_VERSION = 2  # raise it whenever a change here changes what is read
+READER_VERSION = 3  # raise it whenever a change here changes what is read
 
 def pack_tracks(
     tracks:Tracks,
@@ -739,11 +989,12 @@ def pack_tracks(
 
 def unpack_tracks(
     file, # Path of an `.npz` file, or the open file
+    path, # Of the score, for messages
 ) -> Tracks:
     "The notes of a score from what `pack_tracks` made."
     with np.load(file, allow_pickle=False) as found:
         about = json.loads(found['about'].tobytes())
-        return Tracks([tuple(n) for n in about['names']], found['sizes'].tolist(), found['times'],
+        return Tracks(path, [tuple(n) for n in about['names']], found['sizes'].tolist(), found['times'],
                       *found['sounds'].astype(np.int64), about['unit'], [tuple(t) for t in about['tempos']], about['info'])
 
 # %% ../nbs/00_notes.ipynb #003e
@@ -756,7 +1007,7 @@ def remembered_tracks(
     what = json.dumps([READER_VERSION, os.path.splitext(path)[1].lower(), tune]).encode()
     kept = Path(cache)/hashlib.sha256(what + read_bytes(path)).hexdigest()[:32]
     npz, txt = (kept.with_suffix(s) for s in ('.npz', '.txt'))
-    if npz.exists(): return unpack_tracks(npz)
+    if npz.exists(): return unpack_tracks(npz, path)
     if txt.exists(): raise ScoreError(path, txt.read_text(encoding='utf-8'))
     gc.disable()
     try: tracks = notated_tracks(path, tune)
