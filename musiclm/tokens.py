@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LONGEST_WAIT', 'VIOLIN_LOW', 'PAD', 'BOS', 'EOS', 'SPECIAL', 'SLOWEST', 'OCTAVES', 'LONGEST_PIECE', 'STRUCK', 'HELD',
            'EncodingConfig', 'Vocab', 'velocity_levels', 'tempo_levels', 'tempo_class', 'notewise_vocab',
-           'fold_octaves', 'columns', 'rank_table', 'note_keys', 'until_again', 'normal_events', 'tempo_changes',
-           'Encoder', 'normal_notes', 'told_tempos', 'NotewiseEncoder', 'write_waits', 'sort_with', 'Grammar',
-           'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns']
+           'fold_octaves', 'columns', 'rank_table', 'from_zero', 'note_keys', 'until_again', 'normal_events',
+           'from_first', 'tempo_changes', 'Encoder', 'normal_notes', 'told_tempos', 'NotewiseEncoder', 'write_waits',
+           'sort_with', 'Grammar', 'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns']
 
 # %% ../nbs/01_tokens.ipynb #0003
 import json
@@ -186,16 +186,24 @@ def rank_table(
     return np.concatenate([config.part_order.index(p) << 8 | 1 << 7 | fold_octaves(pitch, config.lowest(p), hi)
                            for p in config.parts])
 
-def note_keys(
+def from_zero(
     onset:np.ndarray, # First steps
     duration:np.ndarray, # Lengths in steps
+) -> tuple: # Both, the first onset at 0 and no duration under 1
+    "Times as the fast path wants them; raises `ValueError` on absurd lengths."
+    if not len(onset): return onset, duration
+    onset, duration = onset - onset.min(), np.maximum(duration, 1)
+    if max(onset.max(), duration.max()) >= LONGEST_PIECE: raise ValueError(f'a piece of over {LONGEST_PIECE:,} steps')
+    return onset, duration
+
+def note_keys(
+    onset:np.ndarray, # First steps, from 0
+    duration:np.ndarray, # Lengths in steps, from 1
     pitch:np.ndarray, # MIDI pitches
     part:np.ndarray, # Part indices
     ranks:np.ndarray, # From `rank_table`
-) -> np.ndarray: # int64: onset from the first one on, rank, duration
-    "Pack every note into one integer; raises `ValueError` on absurd lengths."
-    onset, duration = onset - onset.min(), np.maximum(duration, 1)
-    if (onset | duration).max() >= LONGEST_PIECE: raise ValueError(f'a piece of over {LONGEST_PIECE:,} steps')
+) -> np.ndarray: # int64: onset, rank, duration
+    "Pack every note into one integer."
     return (onset << 11 | ranks[part << 7 | pitch]) << 26 | duration
 
 # %% ../nbs/01_tokens.ipynb #0015
@@ -228,15 +236,21 @@ def normal_events(
     return start, start - (1 << 7) + until_again(start, (key & (1 << 26) - 1) << 11), loud
 
 # %% ../nbs/01_tokens.ipynb #9bec90f0
+def from_first(
+    tempos, # (step, beats a minute)
+    onset:np.ndarray, # First steps of the notes
+) -> list: # The same, counted from the first note; none where there are no notes
+    "Tempos that go with notes that are moved to step 0."
+    return [(step - int(onset.min()), bpm) for step, bpm in tempos] if len(onset) else []
+
 def tempo_changes(
     tempos, # (step, beats a minute)
-    first:int, # Step of the first onset
-    length:int, # Steps from there to the last end
+    length:int, # Steps to the last end
     bins:int, # Classes of tempo
-) -> list: # (step from the first onset, class) of every change from 120 beats a minute on
+) -> list: # (step, class) of every change from 120 beats a minute on
     "What the encoding keeps of a list of tempos: of each step the last, as its class, up to the last end."
     by_step = {}
-    for step, bpm in sorted(tempos, key=lambda t: t[0]): by_step[max(int(step) - int(first), 0)] = tempo_class(bins, bpm)
+    for step, bpm in sorted(tempos, key=lambda t: t[0]): by_step[max(int(step), 0)] = tempo_class(bins, bpm)
     told, kept = tempo_class(bins, 120), []
     for step, level in by_step.items():
         if level != told and step <= length:
@@ -260,7 +274,7 @@ class Encoder:
             loud = level[of[np.clip(loud, 1, 127)]]
         kept = note_table(onset, duration, pitch, loud if bins else 64, part, spb)
         if bins := self.config.tempo_bins:
-            changes = tempo_changes(tempos, cols[0].min(), (onset + duration).max(), bins) if len(onset) else []
+            changes = tempo_changes(from_first(tempos, cols[0]), (onset + duration).max(initial=0), bins)
             kept.attrs['tempos'] = told_tempos(changes, bins)
         return kept
 
@@ -271,6 +285,7 @@ def normal_notes(
 ) -> tuple: # onset, duration, pitch, part and velocity of the notes that remain
     "What the encoding keeps of notes, as columns."
     if not len(onset): return (np.zeros(0, np.int64),)*4 + (velocity,)
+    onset, duration = from_zero(onset, duration)
     start, end, velocity = normal_events(note_keys(onset, duration, pitch, part, rank_table(config)), velocity)
     part_at = np.array([config.parts.index(p) for p in config.part_order])
     return start >> 11, (end >> 11) - (start >> 11), start & 127, part_at[start >> 8 & 7], velocity
@@ -328,21 +343,21 @@ def encode(self:NotewiseEncoder,
     notes:pd.DataFrame, # Note table
 ) -> np.ndarray: # Token ids, uint16, from `xxbos` to `xxeos`
     "Encode a note table; raises `ValueError` where its grid or parts do not fit the encoding."
-    return self.encode_columns(*columns(notes, self.config))
+    onset, duration, pitch, part, velocity, tempos = columns(notes, self.config)
+    return self.encode_columns(*from_zero(onset, duration), pitch, part, velocity, from_first(tempos, onset))
 
 # %% ../nbs/01_tokens.ipynb #001a
 @patch
 def encode_columns(self:NotewiseEncoder,
-    onset:np.ndarray, # First steps
-    duration:np.ndarray, # Lengths in steps
-    pitch:np.ndarray, # MIDI pitches
+    onset:np.ndarray, # First steps, from 0
+    duration:np.ndarray, # Lengths in steps, from 1
+    pitch:np.ndarray, # MIDI pitches, within 0..127
     part:np.ndarray, # Part indices
     velocity:np.ndarray=None, # 1 to 127; looked at where the encoding has loudness
     tempos=(), # (step, beats a minute); looked at where the encoding has tempo
 ) -> np.ndarray: # Token ids, uint16
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
-    first = int(onset.min()) if self.config.tempo_bins else 0
     loud = self.class_of[np.clip(velocity, 1, 127)] if self.config.velocity_bins else None
     start, end, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
     key = np.concatenate([start, end])
@@ -351,7 +366,7 @@ def encode_columns(self:NotewiseEncoder,
     step, token = key >> 11, self.token_of[key & 0x7ff]
     if loud is not None: step, token = self.tell_loudness(step, token, loud)
     if self.config.tempo_bins:
-        step, token = self.tell_tempo(step, token, tempo_changes(tempos, first, int(step[-1]), self.config.tempo_bins))
+        step, token = self.tell_tempo(step, token, tempo_changes(tempos, step[-1], self.config.tempo_bins))
     return write_waits(step, token, self.config.wait_cap)
 
 def write_waits(
@@ -474,7 +489,7 @@ def read_tempos(self:NotewiseEncoder,
     at, bins = np.flatnonzero(self.kind[ids] == self.TEMPO), self.config.tempo_bins
     bpm = tempo_levels(bins)[self.level_of[ids[at]]]
     length = int(table_rows(notes)[:2].sum(0).max(initial=0))
-    changes = tempo_changes(zip(step[at].tolist(), bpm.tolist()), 0, length, bins)
+    changes = tempo_changes(zip(step[at].tolist(), bpm.tolist()), length, bins)
     return told_tempos(changes, bins), len(changes)
 
 # %% ../nbs/01_tokens.ipynb #0023
