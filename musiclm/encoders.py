@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import symusic
-import torch
 from fastcore.basics import patch
 
 from .notes import note_table
 from .tokens import (BOS, EOS, PAD, SPECIAL, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder, Vocab,
-                            fold_octaves)
+                            fold_octaves, torch)
 
 # %% ../nbs/02_encoders.ipynb #0042
 TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and nothing lost but what `normalise` says
@@ -437,13 +436,13 @@ class TypeGrammar:
         trained = encoder.tokenizer.is_trained
         self.watches = [] if trained else [W(encoder, n, device, max_note) for W in (Positions, Sounding)
                                           if W.wanted(encoder)]
-    def legal(self) -> torch.Tensor: # (n, V) bool
+    def legal(self) -> 'torch.Tensor': # (n, V) bool
         "Mask of the tokens that may come next; there is always one."
         mask = self.follow[self.state]
         for watch in self.watches: mask = watch.legal(mask)
         return mask
     def advance(self,
-        tokens:torch.Tensor, # (n,) token ids, long
+        tokens:'torch.Tensor', # (n,) token ids, long
     ):
         "Follow each piece by one token."
         self.state = torch.where(tokens > EOS, self.leaves[tokens], self.state)
