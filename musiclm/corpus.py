@@ -29,8 +29,8 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .encoders import make_encoder
-from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, check_place, note_table, place_notes,
-                           read_bytes, read_tracks, whole_folder)
+from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, check_place, note_table, part_of_tracks,
+                           place_notes, read_bytes, read_tracks, whole_folder)
 from .sources import COMPOSERS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
 from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, note_keys
 
@@ -517,10 +517,10 @@ def in_batches(
     most_cost:int=40_000, # Sum of the costs, unless one job alone costs more
 ) -> list: # (cost, jobs), the dearest first
     "Deal jobs into batches."
-    batches, cost = [], {job: reading_cost(job.path) for job in jobs}
-    for job in sorted(jobs, key=lambda job: (-cost[job], job.path)):
-        if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost[job] > most_cost: batches.append([0, []])
-        batches[-1][0] += cost[job]
+    batches = []
+    for cost, job in sorted(((reading_cost(job.path), job) for job in jobs), key=lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))):
+        if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost > most_cost: batches.append([0, []])
+        batches[-1][0] += cost
         batches[-1][1].append(job)
     return batches
 
@@ -680,6 +680,7 @@ def build_corpus(
     "Read and encode the pieces of a manifest; what was encoded before, into this store or by a build that was stopped, is kept."
     encoder = encoder or NotewiseEncoder()
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
+    part_of_tracks([('', 0)], encoder.config.parts, part_map) # a map that there is none of is said at once
     if out is not None: check_place(out, 'manifest.parquet')
     with open_journal(out) as journal:
         jobs = job_keys(manifest, first, part_map, reading)

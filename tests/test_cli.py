@@ -11,7 +11,8 @@ import pytest
 from musiclm.cli import COMMANDS, main
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.models import load_model
-from musiclm.notes import read_score, write_midi
+from musiclm.notes import note_table, read_score, write_midi
+from musiclm.tokens import EncodingConfig
 
 TINY = '--size tiny --epochs 1 --bs 8'
 CLIPS = f'{TINY} --length 32 --clips 40'
@@ -68,7 +69,7 @@ def place(tmp_path_factory):
 def sweep(place):
     "What a test wrote where nothing should be is not there for the next."
     yield
-    for name in ('X', 'a'): shutil.rmtree(place/name, ignore_errors=True)
+    for name in ('X', 'a', 'deep'): shutil.rmtree(place/name, ignore_errors=True)
 
 
 def test_encode_reads_a_folder(place):
@@ -91,6 +92,59 @@ def test_inspect(place, capsys):
     assert 'Corpus of 40 pieces' in out and 'xxbos' in out and (place/'roll.png').read_bytes()[:4] == b'\x89PNG'
     assert call('inspect midi/alto/song0-1.mid --all') == 0
     assert capsys.readouterr().out.strip().endswith('xxeos')
+
+
+def test_inspect_draws_histograms_and_says_what_a_store_holds(place, capsys):
+    assert call('inspect store --plot h.png') == 0
+    out = capsys.readouterr().out
+    assert 'tokens a piece:' in out and 'of 367 tokens are used' in out and 'left out: 1' in out and 'alto/broken.mid' in out
+    assert (place/'h.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_inspect_says_what_reading_did(place, capsys):
+    notes = note_table([0, 12*200], [12, 12], [60, 62])
+    write_midi(notes.assign(onset=notes.onset + 120), place/'gap.mid')
+    assert call('inspect gap.mid') == 0
+    out = capsys.readouterr().out
+    assert '10 beats of silence' in out and '1 gaps of over 64 beats' in out
+
+
+ENCODINGS = {
+    '--part-order p,v --max-wait 24 --steps-per-beat 24 --pitch-range 33-94 --fold-violin':
+        EncodingConfig(part_order=('p', 'v'), max_wait=24, steps_per_beat=24, pitch_range=(33, 94), fold_violin=True),
+    '--max-wait none --max-gap none': EncodingConfig(max_wait=None),
+    '--velocity-bins 8 --tempo-bins 16': EncodingConfig(velocity_bins=8, tempo_bins=16),
+    '--parts v,p,b --part-map v=violin p=piano b=42': EncodingConfig(parts=('v', 'p', 'b')),
+    '--scheme chordwise': EncodingConfig(scheme='chordwise', steps_per_beat=4),
+}
+
+
+@pytest.mark.parametrize('options', ENCODINGS)
+def test_encode_takes_every_option(place, options):
+    assert call(f'encode midi --out a {options} --workers 1') == 0
+    found = Corpus.load(place/'a')
+    assert found.encoder.config == ENCODINGS[options] and len(found) == 40
+
+
+@pytest.mark.parametrize('scheme', ['remi', 'tsd', 'midilike'])
+def test_encode_takes_the_tokenizers_of_miditok(place, scheme):
+    assert call(f'encode midi --out a --scheme {scheme} --workers 1') == 0
+    found = Corpus.load(place/'a')
+    assert type(found.encoder.tokenizer).__name__.lower() == scheme
+    assert found.notes(0).attrs['dropped'] == 0 and len(found.notes(0)) == found.manifest.n_notes[0]
+
+
+def test_encode_by_a_table(place):
+    (place/'table.csv').write_text('path,composer,work\nalto/song0-1.mid,Anna,one\nalto/song0-2.mid,Bea,two\n')
+    assert call('encode midi --out a --metadata table.csv --workers 1') == 0
+    found = Corpus.load(place/'a')
+    assert found.manifest.composer.tolist() == ['Anna', 'Bea'] and len(found.errors) > 0
+
+
+def test_corpora_are_listed(place, capsys):
+    assert call('corpora') == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ('bach', 'haydn', 'essen', 'trecento', 'licence'))
 
 
 def test_generate_as_a_user_runs_it(place):
@@ -168,6 +222,15 @@ BAD = {
     'encode music21:abba --out X': 'abba',
     'encode midi --out foreign --workers 1': 'foreign',
     'encode midi --out text.txt/below --workers 1': 'text.txt/below',
+    'encode midi --out X --max-wait 0': 'max_wait',
+    'encode midi --out X --pitch-range 60-65': 'under an octave',
+    'encode midi --out X --velocity-bins 500': 'velocity_bins',
+    'encode midi --out X --part-map best': 'best',
+    'encode midi --out X --part-map v=violin piano': 'PART=WANT',
+    'encode midi --out X --part-map x=violin': 'x',
+    'encode midi --out X --metadata nowhere.csv': 'nowhere.csv',
+    'encode midi --out X --scheduler tcp://127.0.0.1:9': '127.0.0.1:9',
+    'encode a/b/c --out deep/er/X': 'a/b/c',
     'inspect nowhere': 'nowhere',
     'inspect foreign': 'foreign',
     'inspect fake.mid': 'fake.mid',
