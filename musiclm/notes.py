@@ -11,11 +11,11 @@ __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOAR
            'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks',
            'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks',
            'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes',
-           'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'part_bars',
-           'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars',
-           'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml',
-           'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks', 'read_notes', 'in_order', 'read_score',
-           'pack_tracks', 'unpack_tracks', 'remembered_tracks']
+           'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'bars_of', 'part_bars',
+           'score_tempos', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc',
+           'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root',
+           'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks', 'read_notes',
+           'in_order', 'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -612,16 +612,23 @@ def part_rows(
     return rows
 
 # %% ../nbs/00_notes.ipynb #002b
+def bars_of(
+    part, # A music21 part
+) -> list: # Its measures; the part itself where it has none
+    "What stands for the bars of a part."
+    from music21 import stream
+    return [m for m in part.elements if isinstance(m, stream.Measure)] or [part]
+
 def part_bars(
     part, # A music21 part
 ) -> list: # (events sorted by offset, semitones from written to sounding pitch, length) of every bar
     "The bars of a part, with what its instrument does to its pitches."
-    from music21 import instrument, stream
+    from music21 import instrument
     shift = lambda i: i.transposition.semitones if i.transposition is not None else 0
     changes = [] if part.atSoundingPitch is not False else [
         (float(part.elementOffset(i)), shift(i)) for i in part.elements if isinstance(i, instrument.Instrument)]
     bars, semitones = [], 0
-    for bar in [m for m in part.elements if isinstance(m, stream.Measure)] or [part]:
+    for bar in bars_of(part):
         at = 0. if bar is part else float(part.elementOffset(bar))
         inside = [] if part.atSoundingPitch is not False or bar is part else [
             shift(i) for i in bar.elements if isinstance(i, instrument.Instrument)]
@@ -633,9 +640,19 @@ def part_bars(
     return bars
 
 # %% ../nbs/00_notes.ipynb #002c
+def score_tempos(
+    parts:list, # music21 parts
+    starts:np.ndarray, # Where each bar begins, in beats
+) -> list: # (beat, quarter notes a minute)
+    "The tempos that a score gives as numbers; a word such as Allegro gives none."
+    from music21 import tempo
+    marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i, bar in enumerate(bars_of(part))
+             for m in bar.elements if isinstance(m, tempo.MetronomeMark) and not m.numberImplicit]
+    return sorted({(float(at), float(np.clip(bpm, 4, 1000))) for at, bpm in marks if bpm})
+
 def score_rows(
     score, # A music21 score
-) -> tuple: # For every part its (name, program) and its rows, and the number of bars out of step
+) -> tuple: # For every part its (name, program) and its rows; the tempos; the number of bars out of step
     "Every part of a music21 score as rows of notes in beats."
     from music21 import instrument
     parts = list(score.parts) or [score]
@@ -649,7 +666,7 @@ def score_rows(
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
         rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i, (events, semitones, _) in enumerate(its)])
         found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
-    return found, int(misfits)
+    return found, score_tempos(parts, starts), int(misfits)
 
 # %% ../nbs/00_notes.ipynb #002e
 def abc_tunes(
@@ -900,11 +917,11 @@ def parse_score(
 def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
-) -> tuple: # For every part its (name, program) and its rows, and a dict of what was found out
+) -> tuple: # For every part its (name, program) and its rows; the tempos; a dict of what else was found out
     "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
         warnings.simplefilter('ignore')
-        try: found, misfits = score_rows(parse_score(path, tune))
+        try: found, tempos, misfits = score_rows(parse_score(path, tune))
         except ScoreError: raise
         except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
     rows = [row for _, rows in found for row in rows]
@@ -912,7 +929,7 @@ def notated_rows(
     if any(not 0 <= row[2] <= 127 for row in rows): raise ScoreError(path, 'a pitch in it is beyond those of MIDI')
     if not all(abs(t) < 1e9 for row in rows for t in row[:2]):
         raise ScoreError(path, 'a note in it begins or ends a thousand million beats away')
-    return found, {'misfit_bars': misfits, 'unread_events': said.getvalue().count('WARNING:')}
+    return found, tempos, {'misfit_bars': misfits, 'unread_events': said.getvalue().count('WARNING:')}
 
 # %% ../nbs/00_notes.ipynb #fd19121b
 def notated_tracks(
@@ -920,11 +937,11 @@ def notated_tracks(
     tune=None, # Number of the tune in an ABC book
 ) -> Tracks: # Times in beats
     "Read a score by music21; raises `ScoreError`."
-    found, about = notated_rows(path, tune)
+    found, tempos, about = notated_rows(path, tune)
     found = [(track, rows) for track, rows in found if rows]
     start, end, pitch, velocity = np.array([r for _, rows in found for r in rows], dtype=float).T
     return Tracks(path, [track for track, _ in found], [len(rows) for _, rows in found], np.concatenate([start, end]),
-                  pitch.astype(np.int64), np.clip(velocity, 1, 127).astype(np.int64), 1, [], about)
+                  pitch.astype(np.int64), np.clip(velocity, 1, 127).astype(np.int64), 1, tempos, about)
 
 # %% ../nbs/00_notes.ipynb #0034
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
@@ -977,7 +994,7 @@ def read_score(
     return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
 # %% ../nbs/00_notes.ipynb #003d
-READER_VERSION = 3  # raise it whenever a change here changes what is read
+READER_VERSION = 4  # raise it whenever a change here changes what is read
 
 def pack_tracks(
     tracks:Tracks,

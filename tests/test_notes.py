@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from make_nasty import TWO, midi, off, on, track
 from music21 import chord, harmony, instrument, interval, meter, note, stream, tie
+from music21 import tempo as marks
 
-from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, read_notes, read_score,
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, read_notes, read_score, score_tempos,
                            to_grid, transpose, write_midi)
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
@@ -199,6 +200,20 @@ def test_grace_notes_are_short_and_before_the_beat(tmp_path):
     table = read_music(tmp_path, bars(quarters('C5', 'D5'), [*graces, *quarters('E5', 'F5')]))
     assert list(zip(table.onset, table.duration, table.pitch)) == [
         (0, 12, 72), (12, 12, 74), (20, 2, 69), (22, 2, 71), (24, 12, 76), (36, 12, 77)]
+
+
+def test_tempos_of_printed_scores(tmp_path):
+    part = bars(quarters('C5', 'D5', 'E5', 'F5'), quarters('G5', 'A5', 'B5', 'C6'))
+    measures = list(part.getElementsByClass(stream.Measure))
+    measures[0].insert(0, marks.MetronomeMark('Adagio', 60))
+    measures[1].insert(2, marks.MetronomeMark(number=45, referent=note.Note(type='half')))
+    table = read_music(tmp_path, part, bars(quarters('C3', ql=4), quarters('D3', ql=4)))
+    assert table.attrs['tempos'] == [(0, 60.), (72, 90.)]
+    words = bars(quarters('C5', 'D5', 'E5', 'F5'))
+    list(words.getElementsByClass(stream.Measure))[0].insert(0, marks.MetronomeMark('Allegro'))
+    assert score_tempos([words], [0., 4.]) == [] # a word is no number
+    kern = b'**kern\n*M4/4\n*MM72\n=1\n4c\n4d\n4e\n4f\n=2\n*MM96\n1g\n==\n*-\n'
+    assert read_bytes(tmp_path, kern, 'x.krn').attrs['tempos'] == [(0, 72.), (48, 96.)]
 
 
 def test_transposing_instruments_sound(tmp_path):
