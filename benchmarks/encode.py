@@ -30,20 +30,16 @@ from musiclm.notes import MIDI_SUFFIXES, read_notes, read_score, write_midi, wri
 from musiclm.tokens import NotewiseEncoder
 
 HERE = Path(__file__).parent
-SIZES = {'some 300 notes': 300, 'some 3,000 notes': 3000}
 
 
 def make_files(folder:Path, most:int) -> dict: # Name of a set -> paths
-    "MIDI files of the two sizes from the corpus inside music21."
-    sets = {name: [] for name in SIZES}
+    "MIDI files of the two sizes: the chorales nearest to 300 notes, and the quartets in stretches of 3,000."
     corpus = music21_corpus(['bach', 'beethoven'])
-    for i in range(len(corpus)):
-        notes, small = corpus.notes(i), corpus.manifest.composer[i] == 'bach'
-        name, size = list(SIZES.items())[0 if small else 1]
-        for k in range(0, len(notes) - size + 1, size) if not small else [0] if .67*size <= len(notes) <= 1.34*size else []:
-            piece = notes if small else notes.iloc[k:k + size]
-            if len(sets[name]) < most: sets[name].append(write_midi(piece, folder/name/f'{i}-{k}.mid'))
-    return sets
+    bach = corpus.manifest.composer == 'bach'
+    chorales = (corpus.manifest.n_notes[bach] - 300).abs().sort_values(kind='stable').index[:most]
+    quartets = [(i, k) for i in corpus.manifest.index[~bach] for k in range(0, corpus.manifest.n_notes[i] - 3500, 3000)][:most]
+    return {'some 300 notes': [write_midi(corpus.notes(i), folder/'300'/f'{i}.mid') for i in chorales],
+            'some 3,000 notes': [write_midi(corpus.notes(i).iloc[k:k + 3000], folder/'3000'/f'{i}-{k}.mid') for i, k in quartets]}
 
 
 def by_music21(path, encoder): # Tokens as text

@@ -25,23 +25,23 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-import music21
 import numpy as np
 import pandas as pd
 import symusic
 from tqdm import tqdm
 
-from musiclm.corpus import read_all
+from musiclm.corpus import default_cache
 from musiclm.encoders import TOKENIZERS, miditok_encoder, need_miditok
-from musiclm.notes import MIDI_SUFFIXES, ScoreError, note_table, to_grid, write_whole
-from musiclm.sources import folder_manifest, read_manifest, some_pieces
+from musiclm.notes import MIDI_SUFFIXES, ScoreError, note_table, read_notes, table_rows, to_grid, write_whole
+from musiclm.sources import folder_manifest, music21_manifest, some_pieces
 from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, fold_octaves
 
 FINE = 480 # steps a beat at which notated scores are read
 NOTEWISE = { # an option of the encoding a row
     'notewise': {}, 'notewise, piano first': dict(part_order=('p', 'v')), 'notewise, 4 steps': dict(steps_per_beat=4),
     'notewise, 24 steps': dict(steps_per_beat=24), 'notewise, waits uncapped': dict(max_wait=None),
-    'notewise, 33..94, violin folded': dict(pitch_range=(33, 94), fold_violin=True)}
+    'notewise, 33..94, violin folded': dict(pitch_range=(33, 94), fold_violin=True),
+    'notewise, 16 loudnesses, 24 tempos': dict(velocity_bins=16, tempo_bins=24)}
 CHORDWISE = 'chordwise, 4 steps'
 
 
@@ -60,25 +60,30 @@ def ticks_in_a_beat(path:Path) -> int:
 
 
 def read_truth(
-    manifest:pd.DataFrame, # With columns path and work
-    part_map:str, # Which track is which part
-    workers:int, # Processes
+    manifest:pd.DataFrame, # With columns path and work, and perhaps tune and part_map
+    part_map:str, # Which track is which part, where the manifest does not say
 ) -> tuple: # (work, note table on the score's own grid) of each piece, and how many could not be read
     "Read the scores of a corpus."
-    grid, found, works = [ticks_in_a_beat(p) for p in manifest.path], [], dict(zip(manifest.path, manifest.work))
-    for g in sorted(set(grid)):
-        paths = [p for p, k in zip(manifest.path, grid) if k == g]
-        for path, columns in read_all(paths, workers, steps_per_beat=g, parts=('v', 'p'), part_map=part_map, max_gap=None):
-            if isinstance(columns, ScoreError): continue
-            found.append((str(path), works[path], note_table(*columns[:5], steps_per_beat=g)))
-    return [(work, notes) for _, work, notes in sorted(found, key=lambda f: f[0])], len(manifest) - len(found)
+    found = []
+    for row in manifest.to_dict('records'):
+        grid = ticks_in_a_beat(row['path'])
+        try: *columns, info = read_notes(row['path'], row.get('tune'), default_cache(), steps_per_beat=grid, max_gap=None,
+                                         part_map=row.get('part_map') or part_map)
+        except ScoreError: continue
+        notes = note_table(*columns, steps_per_beat=grid)
+        notes.attrs['tempos'] = info['tempos']
+        found.append((row['work'], notes))
+    return found, len(manifest) - len(found)
 
 
 def on_grid(notes:pd.DataFrame, grid:int) -> pd.DataFrame:
     "Notes rounded to a grid of so many steps a beat, as the reader does it."
-    onset, length = notes['onset'].to_numpy(), notes['duration'].to_numpy()
-    onset, length, _ = to_grid(onset, onset + length, notes.attrs['steps_per_beat'], grid, max_gap=None)
-    return note_table(onset, length, notes['pitch'], notes['velocity'], notes['part'], grid)
+    onset, length, _, _, _ = table_rows(notes)
+    times = np.concatenate([onset, onset + length])
+    onset, length, done = to_grid(times, notes.attrs['steps_per_beat'], grid, None, notes.attrs['tempos'])
+    coarse = note_table(onset, length, notes['pitch'], notes['velocity'], notes['part'], grid)
+    coarse.attrs['tempos'] = done['tempos']
+    return coarse
 
 
 def in_beats(notes:pd.DataFrame) -> np.ndarray: # (n, 3): pitch, onset and duration, sorted; the longest of a chord first
@@ -175,17 +180,14 @@ def main():
     parser.add_argument('--music21', nargs='*', default=['bach', 'beethoven'], help='corpora of the music21 package')
     parser.add_argument('--folder', action='append', default=[], metavar='NAME=PATH', help='scores; may be repeated')
     parser.add_argument('--max-pieces', type=int, help='about so many pieces of each corpus')
-    parser.add_argument('--workers', type=int, default=1, help='processes that read')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent/'results')
     args, begin, corpora = parser.parse_args(), time.perf_counter(), {}
-    sources = {n: (read_manifest(n), 'top') for n in args.music21}
-    inside = Path(music21.__file__).parent/'corpus'
-    for manifest, _ in sources.values(): manifest['path'] = [inside/p for p in manifest.piece]
+    sources = {n: (music21_manifest(n), 'top') for n in args.music21}
     for name, _, path in (f.partition('=') for f in args.folder):
         sources[name] = folder_manifest(path).assign(split=''), 'auto'
     for name, (manifest, part_map) in sources.items():
         if args.max_pieces: manifest = some_pieces(manifest, args.max_pieces)
-        pieces, n_failed = read_truth(manifest, part_map, args.workers)
+        pieces, n_failed = read_truth(manifest, part_map)
         tables = [notes for _, notes in pieces]
         rows = {k: measure(e, tables) for k, e in tqdm(encodings().items(), desc=name, delay=1)}
         rows[CHORDWISE] = measure_chords(pieces)
