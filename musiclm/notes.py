@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS',
-           'PART_MAPS', 'MAX_BYTES', 'CHUNK', 'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE', 'MAX_BAR', 'MAX_ROW',
-           'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'MIDI_SUFFIXES', 'NOTATED_SUFFIXES',
-           'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows', 'transpose', 'write_whole',
-           'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi', 'shorten_gaps', 'surely_dense',
-           'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks',
-           'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length', 'track_ticks',
-           'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes',
-           'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows', 'bars_of', 'part_bars',
-           'score_tempos', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc',
-           'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root',
-           'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks', 'read_notes',
-           'in_order', 'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
+           'PART_MAPS', 'MAX_BYTES', 'CHUNK', 'parse_midi', 'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE',
+           'MAX_BAR', 'MAX_ROW', 'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'MIDI_SUFFIXES',
+           'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows', 'transpose',
+           'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi', 'shorten_gaps',
+           'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal',
+           'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length',
+           'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds',
+           'place_notes', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows',
+           'bars_of', 'part_bars', 'score_tempos', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort',
+           'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member',
+           'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks',
+           'read_notes', 'in_order', 'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -206,9 +206,9 @@ def surely_dense(
 ) -> bool: # False where a look at every event is needed
     "Is there surely no gap: does an onset lie in every stretch of half its length?"
     half = max(1, max_gap//2)
-    which = onset//half
-    n = int(which.max()) + 1
-    return n <= len(onset) and last - half*n < half and bool(np.bincount(which, minlength=n).all())
+    if last > half*len(onset): return False
+    counts = np.bincount(onset//half)
+    return last < half*(len(counts) + 1) and bool(counts.all())
 
 # %% ../nbs/00_notes.ipynb #0013
 def to_steps(
@@ -217,7 +217,10 @@ def to_steps(
     steps_per_beat:int, # Grid steps in a beat
 ) -> np.ndarray: # int64, the nearest steps; halves go up
     "Round times to the grid."
-    if times.dtype.kind == 'i': return (times.astype(np.int64)*(2*steps_per_beat) + unit) // (2*unit)
+    if times.dtype.kind == 'i':
+        ticks, rest = divmod(unit, steps_per_beat) # in a step
+        if not rest: return (times + ticks//2)//ticks
+        return (times.astype(np.int64)*(2*steps_per_beat) + unit)//(2*unit)
     return np.floor(times*(steps_per_beat/unit) + .5 + 1e-6).astype(np.int64)
 
 def to_grid(
@@ -236,7 +239,8 @@ def to_grid(
     onset = steps[:n] - lead
     duration = np.maximum(steps[n:] - steps[:n], 1)
     last = int((onset + duration).max())
-    if max_gap is not None and last > (most := int(max_gap*steps_per_beat)) and not surely_dense(onset, last, most):
+    most = last if max_gap is None else int(max_gap*steps_per_beat)
+    if last > most and not surely_dense(onset, last, most):
         place, shortened = shorten_gaps(onset, onset + duration, most)
         onset, end = place(onset), place(onset + duration)
         duration, last = end - onset, int(end.max())
@@ -346,9 +350,11 @@ def read_bytes(
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0)) # half the time of `open`, which counts for small files
         try:
-            size = os.fstat(file).st_size
-            if size > MAX_BYTES: raise ScoreError(path, f'larger than {MAX_BYTES >> 20} MB: no score')
-            raw = os.read(file, size)
+            raw = os.read(file, 1 << 16) # all there is of most scores
+            if len(raw) == 1 << 16:
+                size = os.fstat(file).st_size
+                if size > MAX_BYTES: raise ScoreError(path, f'larger than {MAX_BYTES >> 20} MB: no score')
+                raw += os.read(file, size)
         finally: os.close(file)
     except FileNotFoundError: raise ScoreError(path, 'no such file') from None
     except IsADirectoryError: raise ScoreError(path, 'a folder, not a score') from None
@@ -458,7 +464,7 @@ class Tracks(NamedTuple):
     sizes: list # Number of notes in every track
     times: np.ndarray # (2n,) onsets, then ends: ticks (int64) or beats (floats)
     pitch: np.ndarray
-    velocity: np.ndarray
+    velocity: np.ndarray # As the file has it
     unit: int # Ticks in a beat; 1 where times are in beats
     tempos: list # (time, beats a minute) of every change
     info: dict # What else reading found out
@@ -470,13 +476,15 @@ def midi_tempos(
     "The changes of tempo in a MIDI file."
     return [(t.time, float(np.clip(6e7/max(t.mspq, 1), 4, 1000))) for t in score.tempos]
 
+parse_midi = symusic.core.ScoreTick.from_midi # what `symusic.Score.from_midi` comes to
+
 def midi_tracks(
     path, # A MIDI file
     tempos:bool=True, # Look for tempos? They take time where there are many
 ) -> Tracks:
     "Read a MIDI file; raises `ScoreError`."
     raw, frames = sound_midi(read_bytes(path), path)
-    try: score = symusic.Score.from_midi(raw)
+    try: score = parse_midi(raw)
     except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
     tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
     tracks = [t for t in tracks if len(t[2]['time'])]
@@ -488,7 +496,7 @@ def midi_tracks(
     pitch, velocity = (np.concatenate([c[k] for c in columns]) for k in ('pitch', 'velocity')) # int8
     if pitch.min() < 0: raise ScoreError(path, 'broken MIDI: a pitch above 127')
     return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns], times, pitch,
-                  velocity & 127, score.ticks_per_quarter, midi_tempos(score) if tempos and not frames else [], {})
+                  velocity, score.ticks_per_quarter, midi_tempos(score) if tempos and not frames else [], {})
 
 # %% ../nbs/00_notes.ipynb #baab3844
 class NoteColumns(NamedTuple):
@@ -976,7 +984,7 @@ def in_order(
     "Sort notes by (onset, part, pitch); equal ones by duration. Velocities lie within 1..127."
     onset, duration, pitch, velocity, part, info = columns
     order = np.lexsort((duration, pitch, part, onset))
-    return NoteColumns(*(np.asarray(c, np.int64)[order] for c in (onset, duration, pitch, np.clip(velocity, 1, 127), part)), info)
+    return NoteColumns(*(np.asarray(c, np.int64)[order] for c in (onset, duration, pitch, np.clip(velocity & 127, 1, 127), part)), info)
 
 # %% ../nbs/00_notes.ipynb #0035
 def read_score(

@@ -369,7 +369,7 @@ def encode_columns(self:NotewiseEncoder,
 ) -> np.ndarray: # Token ids, uint16
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
-    loud = self.class_of[np.clip(velocity, 1, 127)] if self.config.velocity_bins else None
+    loud = self.class_of[np.clip(velocity & 127, 1, 127)] if self.config.velocity_bins else None
     start, end, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
     key = np.concatenate([start, end])
     if loud is None: key.sort(kind='stable')
@@ -389,9 +389,9 @@ def write_waits(
     gap = step + (cap - 1)
     gap[1:] -= step[:-1]
     n_waits = gap//cap
-    at = n_waits.cumsum()
-    at += np.arange(1, len(step) + 1) # where each event stands in the text
-    ids = np.full(at[-1] + 2, 2 + cap, np.uint16) # all waits are the longest …
+    at = (n_waits + 1).cumsum() # where each event stands in the text
+    ids = np.empty(at[-1] + 2, np.uint16)
+    ids.fill(2 + cap) # all waits are the longest …
     ids[at - 1] = gap - n_waits*cap + 3 # … but the last of each run (where there is none, what comes next puts it right)
     ids[at], ids[0], ids[-1] = token, BOS, EOS
     return ids
