@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from .notes import ScoreError, read_score, write_midi, write_whole
-from .show import data_uri, encode_audio, end_step, part_style, render_audio, roll_svg, steps_per_beat
+from .show import data_uri, encode_audio, end_step, part_style, render_audio, roll_svg, seconds_at
 
 # %% ../nbs/16_report.ipynb #0006
 def plain(
@@ -439,10 +439,10 @@ def piece_html(
     mime:str='audio/mpeg', # Its type
     best:bool=False, # One of the critic's favourites?
     cut:float=None, # The player stops after so many seconds
-    bpm:float=120, # Quarter notes a minute
+    bpm:float=None, # Quarter notes a minute; None: the pieces' own tempos, else 120
 ) -> str: # HTML
     "The card of one piece: critic's verdict, piano roll, player, composer guess, MIDI."
-    info, seconds = piece.info, end_step(piece.notes)/steps_per_beat(piece.notes)*60/bpm
+    info, seconds = piece.info, seconds_at(piece.notes, end_step(piece.notes), bpm)
     name, prompt = str(info.get('name') or f'Piece {rank}'), f'continues {info["prompt"]}' if info.get('prompt') else ''
     length = f'{int(seconds//60)}:{int(seconds%60):02d}'
     short = f'player: the first {cut:.0f} s' if cut and cut < seconds else ''
@@ -485,13 +485,13 @@ def plan_audio(
 def encode_pieces(
     pieces:list, # Each has .notes
     max_bytes:float, # For all of them together, base64 included
-    bpm:float=120, # Quarter notes a minute
+    bpm:float=None, # Quarter notes a minute; None: the pieces' own tempos, else 120
     workers:int=None, # Threads; the number of cores when None
     progress=None, # Called as progress(done, total)
     soundfont:str=None, # A SoundFont 2 file; None is the one of pretty_midi
 ) -> tuple[list, float]: # MP3 files (None where there are no notes), and the length at which longer pieces were cut
     "Render and compress all pieces, in parallel, within a budget."
-    seconds = [end_step(o.notes)/steps_per_beat(o.notes)*60/bpm for o in pieces]
+    seconds = [seconds_at(o.notes, end_step(o.notes), bpm) for o in pieces]
     rates, cut = plan_audio(seconds, max_bytes)
     def encode(i):
         if not len(pieces[i].notes): return None
@@ -537,7 +537,8 @@ def footer_html(metrics, n, bpm) -> str: # HTML
     lists = ''.join(f'<h3>{title}</h3><dl>{"".join(items)}</dl>' for title,items in [
         ('Settings', [item(k, v) for k,v in settings]),
         ('Seconds spent', [item(k, short(v)) for k,v in seconds])] if items)
-    return (f'<footer><div class="wrap"><p>{n} pieces, played at {bpm:g} quarter notes a minute. '
+    tempo = f'{bpm:g} quarter notes a minute' if bpm else 'their own tempo, or 120 quarter notes a minute where they have none'
+    return (f'<footer><div class="wrap"><p>{n} pieces, played at {tempo}. '
             f'Made with musiclm; this page is one file and needs no network.</p>{lists}</div></footer>')
 
 # %% ../nbs/16_report.ipynb #0026
@@ -573,7 +574,7 @@ def write_report(
     title:str='Listening page', # Of the page
     lead:str=None, # A sentence under the title
     n_best:int=5, # How many pieces are the critic's choice; none are when no critic judged
-    bpm:float=120, # Quarter notes a minute
+    bpm:float=None, # Quarter notes a minute; None: the pieces' own tempos, else 120
     max_bytes:float=29.5e6, # The page's size
     workers:int=None, # Threads; the number of cores when None
     progress=None, # Called as progress(done, total) while audio is made

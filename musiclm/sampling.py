@@ -53,7 +53,7 @@ def prompt_steps(self:Piece) -> int:
 @patch
 def write_midi(self:Piece,
     path, # File to write
-    bpm:float=120, # Quarter notes a minute
+    bpm:float=None, # Quarter notes a minute; None: the piece's own tempos, else 120
 ):
     "Write the piece as MIDI."
     write_midi(self.notes, path, bpm=bpm)
