@@ -125,12 +125,15 @@ def ratios(rows:dict) -> dict:
 
 def as_markdown(result:dict) -> str:
     "The tables, for people."
-    lines = ['# Encoding, one core', '', 'Made by `python benchmarks/encode.py`; ' + ', '.join(f'{k} {v}' for k, v in result['machine'].items()) + '.']
+    about = ', '.join(f'{k} {v}' for k, v in result['machine'].items())
+    lines = ['# Encoding, one core', '', f'Made by `python benchmarks/encode.py`; {about}.']
     for name, found in result['sets'].items():
         lines += ['', f'## {name}', '', f'{found["files"]} files of {found["notes_a_file"]:,.0f} notes on average.', '',
                   '| | notes a second (quickest round) | slowest round | µs a file |', '|---|---|---|---|']
-        lines += [f'| {k} | {r["notes_per_second"]:,.0f} | {r["slowest_round"]:,.0f} | {r["microseconds_a_file"]:,.0f} |' for k, r in found['rows'].items()]
-        lines += ['', '| ratio | |', '|---|---|', *(f'| {k} | {v:.2f} |' if v < 3 else f'| {k} | {v:.0f} |' for k, v in found['ratios'].items())]
+        columns = ('notes_per_second', 'slowest_round', 'microseconds_a_file')
+        lines += [f'| {k} | ' + ' | '.join(f'{r[c]:,.0f}' for c in columns) + ' |' for k, r in found['rows'].items()]
+        lines += ['', '| ratio | |', '|---|---|']
+        lines += [f'| {k} | {v:.2f} |' if v < 3 else f'| {k} | {v:.1f} |' for k, v in found['ratios'].items()]
     return '\n'.join(lines) + '\n'
 
 

@@ -10,7 +10,6 @@ __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'd
 
 # %% ../nbs/18_cli.ipynb #0003
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -38,7 +37,8 @@ def part_map_of(
 ): # A name, or a dictionary
     "Which track is which part, as the command line says it."
     if words == [words[0]] and '=' not in words[0]: return words[0]
-    if not all('=' in w for w in words): raise ValueError(f'--part-map takes one name, or PART=WANT for every part, not {" ".join(words)}')
+    if not all('=' in w for w in words):
+        raise ValueError(f'--part-map takes one name, or PART=WANT for every part, not {" ".join(words)}')
     pairs = [w.split('=', 1) for w in words]
     return {part: [int(n) for n in want.split(',')] if want.replace(',', '').isdigit() else want for part, want in pairs}
 
@@ -51,21 +51,24 @@ def encoder_for(args):
     if args.scheme in PEERS: return miditok_encoder(PEERS[args.scheme], grid, parts, pitch_range=args.pitch_range)
     return make_encoder(EncodingConfig(
         scheme=args.scheme, parts=parts, part_order=words(args.part_order), steps_per_beat=grid, max_wait=args.max_wait,
-        pitch_range=args.pitch_range, fold_violin=args.fold_violin, velocity_bins=args.velocity_bins, tempo_bins=args.tempo_bins))
+        pitch_range=args.pitch_range, fold_violin=args.fold_violin, velocity_bins=args.velocity_bins,
+        tempo_bins=args.tempo_bins))
 
 # %% ../nbs/18_cli.ipynb #6bf66b97
 def encode(args):
     "Encode a folder of scores, or a corpus that ships with music21, into a store; what the store holds already is kept."
     from musiclm.corpus import folder_corpus, music21_corpus
-    options = dict(encoder=encoder_for(args), out=args.out, workers=args.workers, scheduler=args.scheduler, max_gap=args.max_gap,
-                   tempo_grid=args.tempo_grid, seed=args.seed)
+    options = dict(encoder=encoder_for(args), out=args.out, workers=args.workers, scheduler=args.scheduler,
+                   max_gap=args.max_gap, tempo_grid=args.tempo_grid, seed=args.seed)
     if args.source.startswith('music21:'):
         names = args.source.removeprefix('music21:').split(',')
         corpus = music21_corpus(**({} if names == ['all'] else dict(names=names)), **options)
-    else: corpus = folder_corpus(args.source, metadata=args.metadata, pieces=args.pieces, part_map=part_map_of(args.part_map), **options)
+    else: corpus = folder_corpus(args.source, metadata=args.metadata, pieces=args.pieces,
+                                 part_map=part_map_of(args.part_map), **options)
     print(corpus.summary().to_string())
     print(f'{corpus}\nstore: {args.out}')
-    if 'n_replaced' in corpus.manifest: print(f'{corpus.manifest.n_replaced.sum()} chords were unknown, and the nearest known ones taken')
+    if 'n_replaced' in corpus.manifest:
+        print(f'{corpus.manifest.n_replaced.sum()} chords were unknown, and the nearest known ones taken')
     if len(corpus.errors): print(f'{len(corpus.errors)} pieces were left out: see {Path(args.out)/"errors.csv"}')
 
 # %% ../nbs/18_cli.ipynb #0007
@@ -112,8 +115,8 @@ def read_one(args):
     "The notes of a file, its encoder and its tokens; what reading did to it is said."
     from musiclm.tokens import NotewiseEncoder
     encoder = NotewiseEncoder()
-    notes, spb = read_with(encoder, args.source, part_map=part_map_of(args.part_map), tune=args.tune), encoder.config.steps_per_beat
-    about = notes.attrs
+    notes = read_with(encoder, args.source, part_map=part_map_of(args.part_map), tune=args.tune)
+    about, spb = notes.attrs, encoder.config.steps_per_beat
     if about['leading_steps'] > 0: print(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
     if about['shortened_gaps']: print(f'{about["shortened_gaps"]} gaps of over 64 beats were shortened')
     if about.get('misfit_bars'): print(f'{about["misfit_bars"]} bars do not fit the bars of the other parts')

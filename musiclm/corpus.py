@@ -518,7 +518,8 @@ def in_batches(
 ) -> list: # (cost, jobs), the dearest first
     "Deal jobs into batches."
     batches = []
-    for cost, job in sorted(((reading_cost(job.path), job) for job in jobs), key=lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))):
+    dearest_first = lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))
+    for cost, job in sorted(((reading_cost(job.path), job) for job in jobs), key=dearest_first):
         if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost > most_cost: batches.append([0, []])
         batches[-1][0] += cost
         batches[-1][1].append(job)
@@ -631,7 +632,8 @@ def encode_jobs(
     cost = {job.key: reading_cost(job.path) for _, batch in batches for job in batch}
     with tqdm(total=sum(cost.values()), desc=f'encoding {len(cost)} scores', unit='B', unit_scale=True, delay=1,
               disable=not progress or not cost) as bar:
-        for answers in on_cluster(batches, encoder, reading, scheduler) if scheduler else on_cores(batches, encoder, reading, workers):
+        answering = on_cluster(batches, encoder, reading, scheduler) if scheduler else on_cores(batches, encoder, reading, workers)
+        for answers in answering:
             bar.update(sum(cost[a.key] for a in answers))
             yield answers
 
@@ -662,7 +664,8 @@ def take_in(
         if entry.reason: errors.append((row['piece'], entry.reason))
         elif same != row['piece']: errors.append((row['piece'], f'the same music as {same}'))
         else: rows.append({**row, 'n_notes': entry.n_notes, 'key': job.key, 'music': entry.music})
-    return pd.DataFrame(rows).drop(columns=['path', 'tune', 'part_map'], errors='ignore'), pd.DataFrame(errors, columns=['path', 'reason'], dtype=str)
+    return (pd.DataFrame(rows).drop(columns=['path', 'tune', 'part_map'], errors='ignore'),
+            pd.DataFrame(errors, columns=['path', 'reason'], dtype=str))
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
 def build_corpus(
@@ -677,17 +680,19 @@ def build_corpus(
     cache=None, # Folder to remember printed scores in; None: the user's cache directory
     **running, # workers, scheduler, progress: as for `encode_jobs`
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
-    "Read and encode the pieces of a manifest; what was encoded before, into this store or by a build that was stopped, is kept."
+    "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
     encoder = encoder or NotewiseEncoder()
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
     part_of_tracks([('', 0)], encoder.config.parts, part_map) # a map that there is none of is said at once
     if out is not None: check_place(out, 'manifest.parquet')
     with open_journal(out) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
-        for answers in encode_jobs([j for j in jobs if j.key not in journal.entries], first, reading, **running): journal.add(answers)
+        new = [job for job in jobs if job.key not in journal.entries]
+        for answers in encode_jobs(new, first, reading, **running): journal.add(answers)
         rows, errors = take_in(manifest, jobs, journal.entries)
         if not len(rows):
-            raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {errors.path[0]}: {errors.reason[0]})')
+            first_error = f'{errors.path[0]}: {errors.reason[0]}'
+            raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
         splits, cut = fill_splits(rows, fractions, seed)
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')

@@ -365,19 +365,6 @@ def again(self:MidiTokEncoder,
     bar = 4*self.config.steps_per_beat if self.has_bars else 1
     return self.encode(notes, lead=int(notes['onset'].min())%bar if len(notes) else 0)
 
-@patch
-def clip(self:MidiTokEncoder,
-    ids:np.ndarray, # Token ids of a piece
-    start:int, # Index of the token at which the clip begins
-    length:int, # Tokens wanted
-) -> np.ndarray: # uint16 array of `length` ids, or None where the piece ends too soon
-    "Cut `length` tokens from a piece at `start`: decoded, encoded again, without `xxbos` and `xxeos`."
-    for reach in (length + 128, len(ids)): # as long as needed, for speed, then all there is
-        cut = self.again(self.decode(ids[start:start + reach]))[1:-1]
-        whole = start + reach >= len(ids)
-        if len(cut) >= length + (0 if whole else 64): return cut[:length]
-        if whole: return None
-
 # %% ../nbs/02_encoders.ipynb #c441fe09
 @patch
 def transposition(self:MidiTokEncoder,

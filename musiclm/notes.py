@@ -984,7 +984,8 @@ def in_order(
     "Sort notes by (onset, part, pitch); equal ones by duration. Velocities lie within 1..127."
     onset, duration, pitch, velocity, part, info = columns
     order = np.lexsort((duration, pitch, part, onset))
-    return NoteColumns(*(np.asarray(c, np.int64)[order] for c in (onset, duration, pitch, np.clip(velocity & 127, 1, 127), part)), info)
+    columns = onset, duration, pitch, np.clip(velocity & 127, 1, 127), part
+    return NoteColumns(*(np.asarray(c, np.int64)[order] for c in columns), info)
 
 # %% ../nbs/00_notes.ipynb #0035
 def read_score(

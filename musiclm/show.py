@@ -289,7 +289,7 @@ def render_audio(
     seconds = min(ends.max(initial=0), max_seconds or np.inf)
     sound = np.zeros(int((seconds+1)*sample_rate), np.float32)
     fade = np.exp(-np.linspace(0, 6, int(ring*sample_rate))).astype(np.float32)
-    for begin,end,pitch,velocity,part in zip(begins.tolist(), ends.tolist(), pitches.tolist(), velocities.tolist(), parts.tolist()):
+    for begin,end,pitch,velocity,part in zip(*(a.tolist() for a in (begins, ends, pitches, velocities, parts))):
         start, length = int(begin*sample_rate), int((end - begin)*sample_rate)
         if start >= len(sound)-sample_rate: continue
         whole = 2**int(np.ceil(np.log2(max(1, end - begin + ring)))) # few lengths, so that keys are found again

@@ -1,5 +1,4 @@
 "Sources: splits by work, curated manifests, works by name and title, folders, and tables of metadata as they come."
-import json
 import unicodedata
 
 import numpy as np
@@ -10,8 +9,8 @@ from hypothesis import strategies as st
 
 from musiclm.corpus import toy_corpus
 from musiclm.notes import abc_tunes, read_notes, write_midi
-from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, music21_folder, music21_manifest, read_manifest,
-                             some_pieces, split_by_work, whole_splits, work_of, works_of_titles)
+from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, music21_manifest, read_manifest,
+                             some_pieces, split_by_work, work_of, works_of_titles)
 
 NAMES = corpora().name.tolist()
 

@@ -12,6 +12,7 @@ modules = ('notes tokens encoders metrics show sources corpus data models ngram 
 promised = {
     'notes': 'read_score write_midi transpose ScoreError', 'metrics': 'inception_score',
     'tokens': 'EncodingConfig Vocab NotewiseEncoder ChordwiseEncoder', 'data': 'TokenBlock lm_dataloaders classifier_dataloaders',
+    'encoders': 'MidiTokEncoder miditok_encoder make_encoder', 'sources': 'corpora',
     'corpus': 'Corpus music21_corpus folder_corpus encode_file', 'models': 'ARCHS save_model load_model',
     'generator': 'generator_learner', 'sampling': 'Piece sample', 'composer': 'composer_learner',
     'critic': 'critic_learner best_of', 'callbacks': 'MusicalInceptionScore', 'compare': 'evaluate leaderboard'}
