@@ -47,8 +47,13 @@ def encoder_for(args):
     from musiclm.encoders import make_encoder, miditok_encoder
     from musiclm.tokens import EncodingConfig
     words = lambda text: tuple(text.split(',')) if text else None
-    grid, parts = args.steps_per_beat or {'chordwise': 4}.get(args.scheme, 12), words(args.parts)
-    if args.scheme in PEERS: return miditok_encoder(PEERS[args.scheme], grid, parts, pitch_range=args.pitch_range)
+    grid, parts = args.steps_per_beat, words(args.parts)
+    if grid is None: grid = 4 if args.scheme == 'chordwise' else 12
+    if args.scheme in PEERS:
+        ours = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None)
+        if set_ := [k for k, usual in ours.items() if getattr(args, k) != usual]:
+            raise ValueError(f'--{set_[0].replace("_", "-")} is no option of --scheme {args.scheme}')
+        return miditok_encoder(PEERS[args.scheme], grid, parts, pitch_range=args.pitch_range)
     return make_encoder(EncodingConfig(
         scheme=args.scheme, parts=parts, part_order=words(args.part_order), steps_per_beat=grid, max_wait=args.max_wait,
         pitch_range=args.pitch_range, fold_violin=args.fold_violin, velocity_bins=args.velocity_bins,
@@ -59,17 +64,17 @@ def encode(args):
     "Encode a folder of scores, or a corpus that ships with music21, into a store; what the store holds already is kept."
     from musiclm.corpus import folder_corpus, music21_corpus
     options = dict(encoder=encoder_for(args), out=args.out, workers=args.workers, scheduler=args.scheduler,
-                   max_gap=args.max_gap, tempo_grid=args.tempo_grid, seed=args.seed)
+                   max_gap=args.max_gap, tempo_grid=args.tempo_grid, seed=args.seed, part_map=part_map_of(args.part_map))
     if args.source.startswith('music21:'):
+        if args.metadata: raise ValueError('--metadata describes a folder; the corpora of music21 have their own tables')
         names = args.source.removeprefix('music21:').split(',')
         corpus = music21_corpus(**({} if names == ['all'] else dict(names=names)), **options)
-    else: corpus = folder_corpus(args.source, metadata=args.metadata, pieces=args.pieces,
-                                 part_map=part_map_of(args.part_map), **options)
+    else: corpus = folder_corpus(args.source, metadata=args.metadata, pieces=args.pieces, **options)
     print(corpus.summary().to_string())
     print(f'{corpus}\nstore: {args.out}')
     if 'n_replaced' in corpus.manifest:
         print(f'{corpus.manifest.n_replaced.sum()} chords were unknown, and the nearest known ones taken')
-    if len(corpus.errors): print(f'{len(corpus.errors)} pieces were left out: see {Path(args.out)/"errors.csv"}')
+    if len(corpus.errors): print(f'{len(corpus.errors)} remarks, on what was left out and why: see {Path(args.out)/"errors.csv"}')
 
 # %% ../nbs/18_cli.ipynb #0007
 def open_model(
@@ -136,7 +141,7 @@ def about_store(
         str(corpus), f'encoding: {corpus.encoder.config}', corpus.summary().to_string(), '',
         f'tokens a piece: {lengths.min():,} to {lengths.max():,}, {lengths.median():,.0f} at the median; {reach}',
         f'vocabulary: {len(used)} of {len(counts)} tokens are used; the commonest: {often}',
-        f'left out: {len(corpus.errors)}' + ''.join(f'\n  {p}: {r}' for p, r in corpus.errors.head(5)[['path', 'reason']].values)
+        f'remarks on what was left out: {len(corpus.errors)}' + ''.join(f'\n  {p}: {r}' for p, r in corpus.errors.head(5)[['path', 'reason']].values)
         + ('\n  …' if len(corpus.errors) > 5 else '')])
 
 def save_plot(

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS',
            'PART_MAPS', 'MAX_BYTES', 'CHUNK', 'parse_midi', 'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE',
-           'MAX_BAR', 'MAX_ROW', 'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'MIDI_SUFFIXES',
-           'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows', 'transpose',
-           'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi', 'shorten_gaps',
-           'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts', 'fixed_parts', 'deal',
-           'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi', 'sound_midi', 'read_length',
-           'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks', 'NoteColumns', 'in_seconds',
-           'place_notes', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes', 'place_graces', 'part_rows',
-           'bars_of', 'part_bars', 'score_tempos', 'score_rows', 'abc_tunes', 'one_tune', 'score_text', 'refuse_effort',
-           'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern', 'unpack_mxl', 'unpack_member',
-           'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows', 'notated_tracks', 'read_tracks',
-           'read_notes', 'in_order', 'read_score', 'pack_tracks', 'unpack_tracks', 'remembered_tracks']
+           'MAX_BAR', 'MAX_ROW', 'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'ONE_AT_A_TIME',
+           'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows',
+           'transpose', 'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi',
+           'shorten_gaps', 'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts',
+           'fixed_parts', 'deal', 'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi',
+           'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks',
+           'NoteColumns', 'in_seconds', 'place_notes', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes',
+           'place_graces', 'part_rows', 'bars_of', 'part_bars', 'score_tempos', 'score_rows', 'abc_tunes', 'one_tune',
+           'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern',
+           'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows',
+           'notated_tracks', 'read_tracks', 'read_notes', 'in_order', 'read_score', 'pack_tracks', 'unpack_tracks',
+           'remembered_tracks', 'remember']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -132,7 +133,10 @@ def replace_dir(
     "Put a whole folder in the place of an old one."
     old = path.with_name(f'.{path.name}.old{os.getpid()}')
     if path.exists(): path.rename(old)
-    new.rename(path)
+    try: new.rename(path)
+    except BaseException: # an interrupt between the two: what was there comes back
+        if old.exists(): old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 @contextmanager
@@ -141,7 +145,7 @@ def whole_folder(
     mark:str, # File that it will hold, and that a folder must hold to be replaced
 ):
     "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` where that can't be."
-    path = Path(path)
+    path = Path(path).resolve()
     check_place(path, mark)
     new = path.with_name(f'.{path.name}.new{os.getpid()}')
     try:
@@ -257,7 +261,7 @@ def placed_tempos(
 ) -> list: # (step, beats a minute), the first at step 0, none twice
     "Tempos from step 0 on: of what lies at one step, or before the first, the last counts; before any, 120 is meant."
     if not len(tempos): return [(0, 120.)]
-    times, speeds = zip(*sorted(tempos))
+    times, speeds = zip(*sorted(tempos, key=lambda t: t[0]))
     steps = to_steps(np.array(times), unit, steps_per_beat) - lead
     steps = np.maximum(place(steps) if place else steps, 0)
     changes = list(({0: 120.} | dict(zip(steps.tolist(), speeds))).items())
@@ -290,6 +294,9 @@ def wanted_parts(
 ) -> list: # For every track the index of its part
     "Give every track to the first part that wants it, or to the last."
     if unknown := set(wants) - set(parts): raise ValueError(f'part_map names {sorted(unknown)}; the parts are {parts}')
+    for want in wants.values():
+        try: re.compile(want if isinstance(want, str) else '')
+        except re.error as e: raise ValueError(f'part_map: {want!r} is no pattern ({e})') from None
     def wanted(want, name, program):
         if isinstance(want, str): return re.search(want, name, re.I) is not None
         return program in ([want] if isinstance(want, int) else want)
@@ -303,7 +310,9 @@ def fixed_parts(
 ): # For every track the index of its part; None where that depends on pitches
     "What names, programs and the order of tracks decide."
     if part_map not in PART_MAPS: raise ValueError(f'part_map is {part_map!r}; it can be one of {", ".join(PART_MAPS)}')
-    if part_map == 'auto': part_map = auto_map(tracks)
+    if part_map == 'auto':
+        part_map = auto_map(tracks)
+        if len(parts) > 2 and part_map != 'names': part_map = 'order'
     if part_map == 'top' and len(parts) == 2: return None
     if part_map in ('order', 'top'): return [min(i, len(parts) - 1) for i in range(len(tracks))]
     if part_map == 'piano': backs = [True]*len(tracks)
@@ -514,7 +523,7 @@ def in_seconds(
     tempos:list, # (time, beats a minute)
 ) -> np.ndarray: # float
     "When things sound; until the first tempo it is 120 beats a minute."
-    at, bpm = np.array([(0, 120.), *sorted(tempos)]).T
+    at, bpm = np.array([(0, 120.), *sorted(tempos, key=lambda t: t[0])]).T
     rate = 60/(bpm*unit)
     begins = np.concatenate([[0.], np.cumsum(np.diff(at)*rate[:-1])])
     k = np.searchsorted(at, times, side='right') - 1
@@ -827,9 +836,10 @@ def unpack_mxl(
     path, # Compressed MusicXML
 ) -> bytes: # The score in it
     "Unpack a score; raises `ScoreError` for what is no archive, or too large, or locked."
-    if not zipfile.is_zipfile(path): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
+    raw = io.BytesIO(read_bytes(path))
+    if not zipfile.is_zipfile(raw): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
     try:
-        with zipfile.ZipFile(path) as z:
+        with zipfile.ZipFile(raw) as z:
             inside = [i.filename for i in z.infolist()]
             contents = xml_root(path, unpack_member(path, z, CONTENTS)) if CONTENTS in inside else []
             named = [n for e in contents and contents.iter('rootfile') if (n := e.get('full-path')) in inside]
@@ -922,12 +932,14 @@ def parse_score(
         score = importer.stream
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
+ONE_AT_A_TIME = threading.RLock() # of a process: warnings, standard error and the garbage collector are switched while music21 reads
+
 def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
 ) -> tuple: # For every part its (name, program) and its rows; the tempos; a dict of what else was found out
     "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
+    with ONE_AT_A_TIME, warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
         warnings.simplefilter('ignore')
         try: found, tempos, misfits = score_rows(parse_score(path, tune))
         except ScoreError: raise
@@ -1037,11 +1049,16 @@ def remembered_tracks(
     npz, txt = (kept.with_suffix(s) for s in ('.npz', '.txt'))
     if npz.exists(): return unpack_tracks(npz, path)
     if txt.exists(): raise ScoreError(path, txt.read_text(encoding='utf-8'))
-    gc.disable()
-    try: tracks = notated_tracks(path, tune)
-    except ScoreError as e:
-        write_whole(txt, e.reason.encode())
-        raise
-    finally: gc.enable()
-    write_whole(npz, pack_tracks(tracks))
+    with ONE_AT_A_TIME:
+        gc.disable()
+        try: tracks = notated_tracks(path, tune)
+        except ScoreError as e:
+            remember(txt, e.reason.encode())
+            raise
+        finally: gc.enable()
+    remember(npz, pack_tracks(tracks))
     return tracks
+
+def remember(path:Path, data:bytes):
+    "Keep `data` for the next time; where that can't be, there is no next time."
+    with contextlib.suppress(OSError): write_whole(path, data)

@@ -7,8 +7,8 @@ __all__ = ['SPLITS', 'COMPOSERS', 'EDITION', 'CATALOGUE', 'MOVEMENT', 'NUMBERED'
            'FILE_COLUMNS', 'SPLIT_NAMES', 'split_by_work', 'whole_splits', 'fill_splits', 'corpora', 'read_manifest',
            'music21_folder', 'music21_manifest', 'some_pieces', 'work_of', 'plain_text', 'name_key', 'title_keys',
            'joined', 'works_of_titles', 'score_files', 'tunes_of', 'piece_rows', 'read_table', 'plain_table',
-           'maestro_rows', 'asap_rows', 'table_rows', 'match_rows', 'own_metadata', 'described_rows', 'add_title_works',
-           'folder_manifest']
+           'maestro_rows', 'asap_rows', 'entries_of_table', 'match_rows', 'own_metadata', 'described_rows',
+           'add_title_works', 'folder_manifest']
 
 # %% ../nbs/05_sources.ipynb #b77c5903
 import csv
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import MIDI_SUFFIXES, NOTATED_SUFFIXES, PART_MAPS, abc_tunes
+from .notes import MIDI_SUFFIXES, NOTATED_SUFFIXES, PART_MAPS, abc_tunes, read_bytes, score_text
 
 # %% ../nbs/05_sources.ipynb #000e
 SPLITS = ('train', 'valid', 'test')
@@ -242,8 +242,8 @@ def tunes_of(
     file:Path, # An ABC file
 ) -> list: # (key of the tune, its title), none where the file cannot be read
     "What tunes a book has, without reading their notes."
-    try: tunes = abc_tunes(file.read_text(encoding='utf-8', errors='replace'))
-    except OSError: return []
+    try: tunes = abc_tunes(score_text(read_bytes(file)))
+    except ValueError: return [] # the reader will say why
     title = lambda t: re.search(r'^T: *(.*?) *$', t[t.rfind('\nX:') + 1:], re.M)
     return [(key, ' '.join(found[1].split()) if (found := title(text)) else '') for key, text in tunes.items()]
 
@@ -310,7 +310,7 @@ def asap_rows(
     found = pd.concat([pd.DataFrame({'file': f, **common}) for f in files], ignore_index=True)
     return found[found.file != ''].drop_duplicates('file', ignore_index=True)
 
-def table_rows(
+def entries_of_table(
     table:pd.DataFrame,
     source, # Its name, for errors
     pieces:str='scores', # As for `asap_rows`
@@ -331,7 +331,7 @@ def table_rows(
 
 # %% ../nbs/05_sources.ipynb #b545aac2
 def match_rows(
-    table:pd.DataFrame, # What `table_rows` gives
+    table:pd.DataFrame, # What `entries_of_table` gives
     files:dict, # What `score_files` gives
     folder:Path,
     source, # The table's name, for the report
@@ -415,7 +415,7 @@ def folder_manifest(
         given = isinstance(metadata, pd.DataFrame)
         if not given and not Path(metadata).exists() and (folder/metadata).is_file(): metadata = folder/metadata
         table, source = (plain_table(metadata), 'metadata') if given else (read_table(metadata), metadata)
-        matched, errors = match_rows(table_rows(table, source, pieces), files, folder, source)
+        matched, errors = match_rows(entries_of_table(table, source, pieces), files, folder, source)
         rows, more = described_rows(matched, files, home)
         errors += more
         if not rows: raise ValueError(f'{source}: names none of the {len(files)} scores in {folder}')

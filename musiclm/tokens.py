@@ -72,7 +72,8 @@ def check(self:EncodingConfig):
     if len(self.parts) > 8: raise ValueError(f'at most 8 parts, not {len(self.parts)}')
     if not all(p.isalpha() and p.islower() for p in self.parts):
         raise ValueError(f'names of parts are lower-case letters, not {self.parts}')
-    if self.steps_per_beat < 1: raise ValueError(f'steps_per_beat must be at least 1, not {self.steps_per_beat}')
+    if not 1 <= self.steps_per_beat <= 480:
+        raise ValueError(f'steps_per_beat must lie between 1 and 480, not {self.steps_per_beat}')
     if self.max_wait is not None and self.max_wait < 1: raise ValueError(f'max_wait must be at least 1, not {self.max_wait}')
     lo, hi = self.pitch_range
     if not 0 <= lo <= hi <= 127: raise ValueError(f'pitch_range {self.pitch_range} must lie within 0..127')
@@ -563,6 +564,25 @@ def transpose(self:NotewiseEncoder,
 
 # %% ../nbs/01_tokens.ipynb #002a
 @patch
+def told_before(self:Encoder,
+    ids:np.ndarray, # Token ids of a piece
+    start:int, # Index of a token
+) -> np.ndarray: # Token ids
+    "What was told before `start` and still holds there: nothing, in most encodings."
+    return ids[:0]
+
+@patch
+def told_before(self:NotewiseEncoder,
+    ids:np.ndarray, # Token ids of a piece
+    start:int, # Index of a token
+) -> np.ndarray: # Token ids: the last loudness of each part, and the last tempo
+    "What was told before `start` and still holds there."
+    if self.loud.start == len(self.vocab): return ids[:0]
+    before = np.asarray(ids[:start], np.int64)
+    kinds = [self.voice_of[before] == part for part in range(len(self.config.parts))] + [self.kind[before] == self.TEMPO]
+    return np.array([before[at][-1] for at in kinds if at.any()], np.uint16)
+
+@patch
 def clip(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of the token at which the clip begins
@@ -570,7 +590,7 @@ def clip(self:Encoder,
 ) -> np.ndarray: # uint16 array of `length` ids, or None where the piece ends too soon
     "Cut `length` tokens from a piece at `start`: decoded, encoded again, without `xxbos` and `xxeos`."
     for reach in (length + 128, len(ids)): # as long as needed, for speed, then all there is
-        cut = self.again(self.decode(ids[start:start + reach]))[1:-1]
+        cut = self.again(self.decode(np.r_[self.told_before(ids, start), ids[start:start + reach]]))[1:-1]
         whole = start + reach >= len(ids)
         if len(cut) >= length + (0 if whole else 64): return cut[:length]
         if whole: return None
