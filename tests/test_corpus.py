@@ -234,8 +234,46 @@ def test_chords_are_learnt_from_the_training_split(folder, tmp_path):
     learnt = ChordwiseEncoder(config).fit(train)
     assert built.vocab == learnt.vocab and Corpus.load(tmp_path/'s').vocab == learnt.vocab
     for i in range(len(built)): assert (built.tokens(i) == learnt.encode(read_score(folder/built.manifest.piece[i], 4))).all()
-    assert learnt.n_replaced == built.manifest.n_replaced.sum() > 0
+    again = folder_corpus(folder, ChordwiseEncoder(config), out=tmp_path/'s', workers=1, progress=False) # over itself
+    assert again.vocab == learnt.vocab and (np.array(again.store) == np.array(built.store)).all()
+    given = folder_corpus(folder, learnt, workers=1, progress=False) # a vocabulary that was learnt before
+    assert (given.store == built.store).all() and given.manifest.n_replaced.sum() == built.manifest.n_replaced.sum()
+    over = folder_corpus(folder, NotewiseEncoder(EncodingConfig(steps_per_beat=4)), out=tmp_path/'s', workers=1, progress=False)
+    assert (over.tokens(0) == over.encoder.encode(read_score(folder/over.manifest.piece[0], 4))).all()
+    assert built.manifest.n_replaced.sum() > 0
     assert (built.manifest.n_replaced[built.manifest.split == 'train'] == 0).all()
+
+
+def test_chords_need_pieces_to_learn_from(folder, tmp_path):
+    table = pd.DataFrame(dict(path=[p.relative_to(folder).as_posix() for p in sorted(folder.rglob('op*.mid'))], split='test'))
+    with pytest.raises(ValueError, match='no piece to train on'):
+        folder_corpus(folder, ChordwiseEncoder(), table, workers=1, progress=False)
+
+
+def test_what_is_broken_is_built_anew(folder, tmp_path):
+    build = lambda: folder_corpus(folder, out=tmp_path/'s', workers=1, progress=False)
+    build()
+    whole = store_bytes(tmp_path/'s')
+    (tmp_path/'s'/'vocab.json').write_text('[]')
+    (tmp_path/'.s.building').mkdir()
+    (tmp_path/'.s.building'/'answers.jsonl').write_text('no json\n')
+    build()
+    assert store_bytes(tmp_path/'s') == whole
+
+
+def test_a_store_behind_a_link_is_replaced_where_it_is(folder, tmp_path):
+    (tmp_path/'disk').mkdir()
+    folder_corpus(folder, out=tmp_path/'disk'/'s', workers=1, progress=False)
+    (tmp_path/'link').symlink_to(tmp_path/'disk'/'s')
+    folder_corpus(folder, NotewiseEncoder(EncodingConfig(max_wait=24)), out=tmp_path/'link', workers=1, progress=False)
+    assert (tmp_path/'link').is_symlink() and Corpus.load(tmp_path/'disk'/'s').encoder.config.max_wait == 24
+
+
+@pytest.mark.parametrize('options, reason', [(dict(max_gap=0), 'max_gap'), (dict(tempo_grid='beats'), 'tempo_grid'),
+                                             (dict(part_map={'v': '('}), 'no pattern'), (dict(part_map='best'), 'part_map')])
+def test_options_are_looked_at_before_the_files(folder, tmp_path, reads, options, reason):
+    with pytest.raises(ValueError, match=reason): folder_corpus(folder, out=tmp_path/'s', progress=False, **options)
+    assert not reads and not (tmp_path/'s').exists()
 
 
 def test_an_empty_or_missing_folder(tmp_path):

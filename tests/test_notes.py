@@ -1,6 +1,10 @@
 "Reading and writing scores: the note table, parts, MusicXML that drifts. Files that lie are in test_nasty.py."
+import gc
 import pickle
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,7 @@ from music21 import chord, harmony, instrument, interval, meter, note, stream, t
 from music21 import tempo as marks
 
 from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, read_notes, read_score, score_tempos,
-                           to_grid, transpose, write_midi)
+                           to_grid, transpose, whole_folder, write_midi)
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
 
@@ -286,6 +290,39 @@ def test_nothing_is_pickled(tmp_path):
     for f in (tmp_path/'c').iterdir():
         with zipfile.ZipFile(f) as z:
             for name in z.namelist(): np.load(z.open(name), allow_pickle=False)
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path):
+    (tmp_path/'t.abc').write_text('X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n')
+    (tmp_path/'file').write_text('in the way')
+    assert read_notes(tmp_path/'t.abc', cache=tmp_path/'file'/'c').pitch.tolist() == [60, 62, 64, 65]
+
+
+def test_threads_read_one_at_a_time(tmp_path):
+    (tmp_path/'t.abc').write_text('X:1\nM:4/4\nL:1/4\nK:C\nCDEF|\n')
+    said = sys.stderr
+    with ThreadPoolExecutor(4) as pool: found = list(pool.map(lambda _: read_notes(tmp_path/'t.abc').pitch.tolist(), range(12)))
+    assert found == [[60, 62, 64, 65]]*12 and sys.stderr is said and gc.isenabled()
+
+
+def test_an_interrupt_between_two_renames_brings_the_old_back(tmp_path, monkeypatch):
+    (tmp_path/'s').mkdir()
+    (tmp_path/'s'/'mark').write_text('old')
+    rename, calls = Path.rename, []
+    def interrupted(self, target):
+        calls.append(self)
+        if len(calls) == 2: raise KeyboardInterrupt
+        return rename(self, target)
+    monkeypatch.setattr(Path, 'rename', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        with whole_folder(tmp_path/'s', 'mark') as new: (new/'mark').write_text('new')
+    assert [p.name for p in tmp_path.iterdir()] == ['s'] and (tmp_path/'s'/'mark').read_text() == 'old'
+
+
+def test_of_tempos_at_one_place_the_last_counts(tmp_path):
+    data = midi(track(tempo(0, 200), tempo(0, 60), (0, on(60)), (480, off(60)), (0, on(62)), (480, off(62))))
+    assert read_bytes(tmp_path, data).attrs['tempos'] == [(0, 60.)]
+    assert read_bytes(tmp_path, data, tempo_grid='seconds').onset.tolist() == [0, 24]
 
 
 def test_an_error_survives_pickling_between_processes():

@@ -371,3 +371,9 @@ def test_another_metadata_csv_is_not_taken_for_asap(notes, tmp_path):
     (tmp_path/'metadata.csv').write_text('id,mood\n1,blue\n')
     assert folder_manifest(tmp_path).composer.tolist() == ['x']
     with pytest.raises(ValueError, match='no column names the file'): folder_manifest(tmp_path, 'metadata.csv')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_a_book_is_listed_as_it_is_read(tmp_path, encoding):
+    (tmp_path/'book.abc').write_text('X:1\nT:One\nK:C\nCDEF|\n\nX:2\nT:Two\nK:C\nGABc|\n', encoding=encoding)
+    assert folder_manifest(tmp_path).piece.tolist() == ['book.abc#1', 'book.abc#2']

@@ -180,6 +180,15 @@ def test_clip_has_its_length_and_no_ends():
     assert enc.clip(ids, 1, len(ids)) is None
 
 
+def test_a_clip_is_as_loud_and_as_fast_as_its_piece():
+    enc = NotewiseEncoder(EncodingConfig(velocity_bins=8, tempo_bins=16))
+    notes = note_table(np.arange(200)*6, 6, 60 + np.arange(200)%12, 120, np.arange(200)%2)
+    notes.attrs['tempos'] = [(0, 60.)]
+    ids = enc.encode(notes)
+    clip = enc.decode(enc.clip(ids, 300, 100))
+    assert (clip['velocity'] == enc.decode(ids)['velocity'][0]).all() and clip.attrs['tempos'] == enc.decode(ids).attrs['tempos']
+
+
 def test_foreign_grid_and_parts_are_refused():
     enc = NotewiseEncoder()
     with pytest.raises(ValueError, match='steps_per_beat=12'): enc.encode(note_table([0], [1], [60], steps_per_beat=4))
