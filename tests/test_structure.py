@@ -93,6 +93,14 @@ def test_a_notebook_is_an_essay_of_small_cells(path):
     assert (root/path).stat().st_size < 200_000
 
 
+@pytest.mark.parametrize('path', notebooks)
+def test_a_cell_has_imports_or_other_code(path):
+    def mixed(source):
+        found = [isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(source).body]
+        return any(found) and not all(found)
+    assert not [source for _,source in code_cells(path) if mixed(source)], 'the docs run cells with imports, and all that is in them'
+
+
 @pytest.mark.parametrize('module', modules)
 def test_a_module_imports_only_modules_above_it(module):
     found = sibling_imports((root/'musiclm'/f'{module}.py').read_text(encoding='utf-8')) & set(modules)
