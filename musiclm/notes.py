@@ -284,7 +284,7 @@ def auto_map(
     if len({program in BACKING_PROGRAMS for _, program in tracks}) == 2: return 'program'
     return 'piano' if len(tracks) <= 3 else 'top'
 
-# %% ../nbs/00_notes.ipynb #0018
+# %% ../nbs/00_notes.ipynb #78468cf1
 PART_MAPS = ('auto', 'top', 'piano', 'order', 'names', 'program')
 
 def wanted_parts(
@@ -302,6 +302,7 @@ def wanted_parts(
         return program in ([want] if isinstance(want, int) else want)
     return [next((parts.index(p) for p, want in wants.items() if wanted(want, *track)), len(parts) - 1) for track in tracks]
 
+# %% ../nbs/00_notes.ipynb #0018
 @lru_cache(1024) # a corpus has few kinds of scores
 def fixed_parts(
     tracks:tuple, # (name, program) of every track that has notes
