@@ -74,7 +74,7 @@ def encode(args):
     print(f'{corpus}\nstore: {args.out}')
     if 'n_replaced' in corpus.manifest:
         print(f'{corpus.manifest.n_replaced.sum()} chords were unknown, and the nearest known ones taken')
-    if len(corpus.errors): print(f'{len(corpus.errors)} remarks, on what was left out and why: see {Path(args.out)/"errors.csv"}')
+    if n := len(corpus.errors): print(f'{Path(args.out)/"errors.csv"} says what was left out and why ({n} line{"s"*(n > 1)})')
 
 # %% ../nbs/18_cli.ipynb #0007
 def open_model(
@@ -141,7 +141,7 @@ def about_store(
         str(corpus), f'encoding: {corpus.encoder.config}', corpus.summary().to_string(), '',
         f'tokens a piece: {lengths.min():,} to {lengths.max():,}, {lengths.median():,.0f} at the median; {reach}',
         f'vocabulary: {len(used)} of {len(counts)} tokens are used; the commonest: {often}',
-        f'remarks on what was left out: {len(corpus.errors)}' + ''.join(f'\n  {p}: {r}' for p, r in corpus.errors.head(5)[['path', 'reason']].values)
+        f'left out: {len(corpus.errors)}' + ''.join(f'\n  {p}: {r}' for p, r in corpus.errors.head(5)[['path', 'reason']].values)
         + ('\n  …' if len(corpus.errors) > 5 else '')])
 
 def save_plot(
