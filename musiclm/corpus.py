@@ -8,7 +8,7 @@ __all__ = ['TOY_STYLES', 'QUICK', 'ANY_SCORE', 'Corpus', 'histograms', 'join_pie
            'encode_file', 'Job', 'Encoded', 'music_hash', 'encode_job', 'encode_batch', 'job_keys', 'Entry', 'Journal',
            'locked', 'open_journal', 'stored_entries', 'reading_cost', 'in_batches', 'n_cores', 'on_cores', 'lost',
            'ProcessDied', 'in_processes', 'on_cluster', 'seen', 'encode_jobs', 'default_cache', 'first_encoder',
-           'take_in', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
+           'take_in', 'known_splits', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
 
 # %% ../nbs/06_corpus.ipynb #0003
 import hashlib
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from .encoders import make_encoder
 from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, Tracks, check_place, note_table,
                            place_notes, read_bytes, read_tracks, whole_folder)
-from .sources import COMPOSERS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
+from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
 from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, note_keys
 
 # %% ../nbs/06_corpus.ipynb #0006
@@ -483,7 +483,8 @@ def open_journal(
         folder_above = Path(folder or out).absolute().parent
         made = [p for p in (folder_above, *folder_above.parents) if not p.exists()] # the innermost first
         out, done = None if out is None else Path(out).resolve(), False
-        journal = Journal(folder or out.with_name(f'.{out.name}.building'))
+        try: journal = Journal(folder or out.with_name(f'.{out.name}.building'))
+        except OSError as e: raise ValueError(f'{out} cannot be written: {e.strerror or e}') from None
         try:
             if out is not None: journal.entries = {**stored_entries(out, encoder), **journal.entries}
             yield journal
@@ -596,7 +597,7 @@ def on_cluster(
     try: from distributed import Client, KilledWorker, as_completed
     except ImportError: raise ValueError('a cluster needs Dask: pip install "musiclm[cluster]"') from None
     try: client = Client(scheduler, timeout='10s', set_as_default=False)
-    except (OSError, ValueError) as e: raise ValueError(f'no Dask scheduler answers at {scheduler} ({e})') from None
+    except (OSError, ValueError, TimeoutError) as e: raise ValueError(f'no Dask scheduler answers at {scheduler} ({e})') from None
     waiting = iter([batch for _, batch in batches])
     with client:
         give = lambda batch: client.submit(encode_batch, batch, encoder, reading, pure=False)
@@ -673,6 +674,14 @@ def take_in(
             pd.DataFrame(errors, columns=['path', 'reason'], dtype=str))
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
+def known_splits(
+    store, # A folder, which need not exist; or None
+) -> dict: # Work -> split
+    "The splits of a store: its works keep them, so that what a model was trained on is never tested on."
+    try: old = Corpus.load(store).manifest if store is not None else None
+    except ValueError: return {}
+    return {} if old is None else {w: s for w, s in zip(old.work, old.split) if s in SPLITS}
+
 ANY_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
 
 def build_corpus(
@@ -683,7 +692,7 @@ def build_corpus(
     max_gap=64, # Longest stretch without an event, in beats; None: any
     tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, where the manifest has no splits
-    seed:int=0, # Of the split
+    seed:int=0, # Of the split; works that the store holds keep theirs
     cache=None, # Folder to remember printed scores in; None: the user's cache directory
     **running, # workers, scheduler, progress: as for `encode_jobs`
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
@@ -700,7 +709,7 @@ def build_corpus(
         if not len(rows):
             first_error = f'{errors.path[0]}: {errors.reason[0]}'
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
-        splits, cut = fill_splits(rows, fractions, seed)
+        splits, cut = fill_splits(rows, fractions, seed, known_splits(out))
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)

@@ -33,16 +33,18 @@ def split_by_work(
     manifest:pd.DataFrame, # Columns composer, work, and n_notes if the splits shall be balanced by it
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test
     seed:int=0,
+    kept:dict=None, # Splits of works that have one already
 ) -> np.ndarray: # The split of every row
     "Split a manifest so that no work is cut."
     size = manifest.n_notes if 'n_notes' in manifest else pd.Series(1, index=manifest.index)
     shares = np.array(fractions)/sum(fractions)
-    by_work = {}
+    by_work = dict(kept or {})
     for composer, works in size.groupby(manifest.work).sum().groupby(manifest.groupby('work').composer.first()):
         works = works.sort_index()
         weight = works.to_numpy()*np.random.default_rng([seed, len(works)]).uniform(.5, 1.5, len(works))
-        have = np.zeros(3)
+        have = np.array([sum(n for w, n in works.items() if by_work.get(w) == s) for s in SPLITS], float)
         for k in np.argsort(-weight, kind='stable'):
+            if works.index[k] in by_work: continue
             split = int(np.argmax(np.where(shares > 0, (shares - have/works.sum())/np.maximum(shares, 1e-9), -np.inf)))
             have[split] += works.iloc[k]
             by_work[works.index[k]] = SPLITS[split]
@@ -67,12 +69,13 @@ def fill_splits(
     manifest:pd.DataFrame, # Columns composer, work, perhaps split, perhaps n_notes
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, for works that have no split
     seed:int=0,
+    kept:dict=None, # Splits of works that have one already, unless the manifest gives another
 ) -> tuple: # The split of every row, and a list of (work, reason) for works that were cut
     "Keep the splits that are given, whole works only, and split the other works."
-    if 'split' not in manifest: return split_by_work(manifest, fractions, seed), []
+    if 'split' not in manifest: return split_by_work(manifest, fractions, seed, kept), []
     splits, report = whole_splits(manifest)
     rest = splits == ''
-    if rest.any(): splits[rest] = split_by_work(manifest[rest], fractions, seed)
+    if rest.any(): splits[rest] = split_by_work(manifest[rest], fractions, seed, kept)
     return splits, report
 
 # %% ../nbs/05_sources.ipynb #dc891f0a

@@ -193,11 +193,26 @@ def test_only_what_is_new_is_encoded(folder, toy, tmp_path, reads):
     reads.clear()
     assert len(build('s')) == 13
     assert sorted(reads) == ['a new one.mid', 'transposed.mid', 'words.mid'] # what was left out is tried again
-    build('afresh')
-    assert store_bytes(tmp_path/'s') == store_bytes(tmp_path/'afresh')
+    afresh, grown = build('afresh'), Corpus.load(tmp_path/'s')
+    assert afresh.manifest.key.tolist() == grown.manifest.key.tolist() and (np.array(grown.store) == np.array(afresh.store)).all()
     reads.clear()
     folder_corpus(folder, NotewiseEncoder(EncodingConfig(max_wait=24)), out=tmp_path/'s', workers=1, progress=False)
     assert len(reads) == 15 # another encoding
+
+
+def test_works_keep_their_split_when_files_are_added(toy, tmp_path):
+    def scores(rows):
+        for i in rows: write_midi(toy.notes(i), tmp_path/'scores'/toy.manifest.composer[i]/f'sonata {i//4}-{i//2 % 2}.mid')
+    build = lambda: folder_corpus(tmp_path/'scores', out=tmp_path/'s', workers=1, progress=False)
+    scores(range(4, 24))
+    before = build().manifest.groupby('work').split.first()
+    scores(range(4))
+    after = build().manifest.groupby('work').split.first()
+    assert len(after) == len(before) + 2 and (after[before.index] == before).all() and set(after) <= set(SPLITS)
+
+
+def test_a_place_that_cannot_be_written_is_one_error(folder):
+    with pytest.raises(ValueError, match='cannot be written'): folder_corpus(folder, out='/proc/x/y', progress=False)
 
 
 def test_two_builds_do_not_meet(folder, tmp_path):
