@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TOY_STYLES', 'QUICK', 'ANY_SCORE', 'Corpus', 'histograms', 'join_pieces', 'write_about', 'write_tokens', 'toy_bass',
            'toy_piece', 'toy_corpus', 'piece_clips', 'clips', 'encode_columns', 'read_for', 'usual_encoder',
-           'encode_file', 'Job', 'Encoded', 'music_hash', 'encode_job', 'encode_batch', 'job_keys', 'Entry', 'Journal',
-           'locked', 'open_journal', 'stored_entries', 'reading_cost', 'in_batches', 'n_cores', 'on_cores', 'lost',
-           'ProcessDied', 'in_processes', 'on_cluster', 'seen', 'encode_jobs', 'default_cache', 'first_encoder',
-           'take_in', 'known_splits', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
+           'encode_file', 'Job', 'Encoded', 'music_hash', 'encode_job', 'lost', 'encode_batch', 'job_keys', 'Entry',
+           'Journal', 'locked', 'open_journal', 'older_store', 'stored_entries', 'reading_cost', 'in_batches',
+           'n_cores', 'on_cores', 'ProcessDied', 'in_processes', 'on_cluster', 'seen', 'encode_jobs', 'default_cache',
+           'first_encoder', 'take_in', 'known_splits', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
 
 # %% ../nbs/06_corpus.ipynb #0003
 import hashlib
@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from .encoders import make_encoder
 from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, Tracks, check_place, note_table,
-                           place_notes, read_bytes, read_tracks, whole_folder)
+                           place_notes, read_bytes, read_tracks, true_velocity, whole_folder)
 from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
 from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, note_keys
 
@@ -303,12 +303,11 @@ def encode_columns(
     encoder,
 ) -> np.ndarray: # uint16 ids
     "Encode the columns of a piece; an encoder that has no fast path gets a note table."
-    *cols, info = columns
-    if hasattr(encoder, 'encode_columns'):
-        onset, duration, pitch, velocity, part = cols
-        return encoder.encode_columns(onset, duration, pitch, part, velocity, info['tempos'])
-    cols[3] = np.clip(cols[3] & 127, 1, 127)
-    notes = note_table(*cols, steps_per_beat=encoder.config.steps_per_beat)
+    onset, duration, pitch, velocity, part, info = columns
+    fast = hasattr(encoder, 'encode_columns')
+    if encoder.config.velocity_bins or not fast: velocity = true_velocity(velocity)
+    if fast: return encoder.encode_columns(onset, duration, pitch, part, velocity, info['tempos'])
+    notes = note_table(onset, duration, pitch, velocity, part, encoder.config.steps_per_beat)
     notes.attrs.update(info)
     return encoder.encode(notes)
 
@@ -373,13 +372,16 @@ def encode_job(
     reading:dict, # max_gap, tempo_grid, cache: as for `read_for`
 ) -> Encoded:
     "Encode a score, or say why not."
-    none = np.zeros(0, np.uint16)
     try:
         columns = read_for(encoder, job.path, job.part_map, job.tune, **reading)
         return Encoded(job.key, encode_columns(columns, encoder), len(columns.onset), music_hash(columns), '')
-    except ScoreError as e: return Encoded(job.key, none, 0, '', e.reason)
+    except ScoreError as e: return lost(job, e.reason)
     except Exception as e: # whatever a file has brought about, the other files shall not suffer
-        return Encoded(job.key, none, 0, '', f'cannot be encoded ({type(e).__name__}: {e})')
+        return lost(job, f'cannot be encoded ({type(e).__name__}: {e})')
+
+def lost(job:Job, reason:str) -> Encoded:
+    "The answer to a job that gave none."
+    return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
 def encode_batch(
     jobs:list,
@@ -476,9 +478,9 @@ def locked(
 @contextmanager
 def open_journal(
     out=None, # Store that is to be built; None: the journal is thrown away in the end, whatever happens
-    encoder=None, # The encoder of the answers
+    entries:dict=None, # What an older build has left: key -> `Entry`
 ):
-    "The journal of a build, which knows what the store that is there holds; it goes when the store is whole."
+    "The journal of a build, which knows what an older build has left; it goes when the store is whole."
     with tempfile.TemporaryDirectory() if out is None else nullcontext() as folder:
         folder_above = Path(folder or out).absolute().parent
         made = [p for p in (folder_above, *folder_above.parents) if not p.exists()] # the innermost first
@@ -486,7 +488,7 @@ def open_journal(
         try: journal = Journal(folder or out.with_name(f'.{out.name}.building'))
         except OSError as e: raise ValueError(f'{out} cannot be written: {e.strerror or e}') from None
         try:
-            if out is not None: journal.entries = {**stored_entries(out, encoder), **journal.entries}
+            journal.entries = {**(entries or {}), **journal.entries}
             yield journal
             done = True
         finally:
@@ -495,16 +497,20 @@ def open_journal(
                 shutil.rmtree(journal.folder)
                 for p in [] if done else made: p.rmdir()
 
+def older_store(
+    store, # A folder, which need not exist; or None
+): # `Corpus`, or None where there is none that can be read
+    "What an older build has left."
+    try: return None if store is None else Corpus.load(store)
+    except ValueError: return None
+
 def stored_entries(
-    store, # A folder, which need not exist
+    old, # `Corpus` that was loaded, or None
     encoder, # The encoder of the answers that are wanted
 ) -> dict: # Key -> `Entry`
-    "What an older build has left in a store; nothing where its encoding is another, or where it can't be read."
-    try: old = Corpus.load(store)
-    except ValueError: return {}
-    if not {'key', 'music'} <= set(old.manifest) or old.encoder.config != encoder.config: return {}
-    store = Path(store)
-    return {r.key: Entry(str(store/'tokens.npy'), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
+    "The answers in a store; none where its encoding is another."
+    if old is None or not {'key', 'music'} <= set(old.manifest) or old.encoder.config != encoder.config: return {}
+    return {r.key: Entry(str(old.store.filename), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
             for r in old.manifest.itertuples()}
 
 # %% ../nbs/06_corpus.ipynb #002f
@@ -561,10 +567,6 @@ def on_cores(
             one_by_one = not one_by_one
             batches = [(0, [job]) for job in left.values()]
 
-def lost(job:Job, reason:str) -> Encoded:
-    "The answer to a job that gave none."
-    return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
-
 class ProcessDied(Exception):
     "A worker process is gone."
 
@@ -594,9 +596,13 @@ def on_cluster(
     scheduler:str, # Address of the Dask scheduler
 ): # Generates lists of `Encoded`, in any order
     "Encode batches on a Dask cluster; raises `ValueError` where it can't be reached, or its workers don't see the scores."
-    try: from distributed import Client, KilledWorker, as_completed
+    try:
+        from distributed import Client, KilledWorker, as_completed
+        from distributed.comm import get_address_host_port
     except ImportError: raise ValueError('a cluster needs Dask: pip install "musiclm[cluster]"') from None
-    try: client = Client(scheduler, timeout='10s', set_as_default=False)
+    try:
+        get_address_host_port(scheduler, strict=True) # a client without an address takes 20 seconds to go
+        client = Client(scheduler, timeout='10s', set_as_default=False)
     except (OSError, ValueError, TimeoutError) as e: raise ValueError(f'no Dask scheduler answers at {scheduler} ({e})') from None
     waiting = iter([batch for _, batch in batches])
     with client:
@@ -675,12 +681,10 @@ def take_in(
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
 def known_splits(
-    store, # A folder, which need not exist; or None
+    old, # `Corpus`, or None
 ) -> dict: # Work -> split
     "The splits of a store: its works keep them, so that what a model was trained on is never tested on."
-    try: old = Corpus.load(store).manifest if store is not None else None
-    except ValueError: return {}
-    return {} if old is None else {w: s for w, s in zip(old.work, old.split) if s in SPLITS}
+    return {} if old is None else {w: s for w, s in zip(old.manifest.work, old.manifest.split) if s in SPLITS}
 
 ANY_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
 
@@ -701,7 +705,8 @@ def build_corpus(
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
     place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap, tempo_grid) # or says what is wrong
     if out is not None: check_place(out, 'manifest.parquet')
-    with open_journal(out, first) as journal:
+    old = older_store(out)
+    with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]
         for answers in encode_jobs(new, first, reading, **running): journal.add(answers)
@@ -709,7 +714,7 @@ def build_corpus(
         if not len(rows):
             first_error = f'{errors.path[0]}: {errors.reason[0]}'
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
-        splits, cut = fill_splits(rows, fractions, seed, known_splits(out))
+        splits, cut = fill_splits(rows, fractions, seed, known_splits(old))
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)

@@ -381,18 +381,6 @@ def transposition(self:MidiTokEncoder,
     self.moved[semitones] = table.astype(np.uint16)
     return self.moved[semitones]
 
-@patch
-def transpose(self:MidiTokEncoder,
-    ids, # Token ids of a piece
-    semitones:int, # Upwards; negative is down
-) -> np.ndarray: # Token ids, uint16
-    "Transpose a piece; notes that would leave the pitch range fold back into it by octaves."
-    table, ids = self.transposition(semitones), np.asarray(ids, np.int64)
-    if table is not None and table[ids[ids != PAD]].all(): return table[ids]
-    notes = self.decode(ids)
-    notes['pitch'] += semitones
-    return self.again(notes)
-
 # %% ../nbs/02_encoders.ipynb #cc13a6dd
 @patch
 def type_table(self:MidiTokEncoder) -> tuple: # (types + 1, V) bool: what may follow; (V,) the type that a token leaves

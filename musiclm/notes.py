@@ -15,8 +15,8 @@ __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOAR
            'place_graces', 'part_rows', 'bars_of', 'part_bars', 'score_tempos', 'score_rows', 'abc_tunes', 'one_tune',
            'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern',
            'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows',
-           'notated_tracks', 'read_tracks', 'read_notes', 'in_order', 'read_score', 'pack_tracks', 'unpack_tracks',
-           'remembered_tracks', 'remember']
+           'notated_tracks', 'read_tracks', 'read_notes', 'true_velocity', 'in_order', 'read_score', 'pack_tracks',
+           'unpack_tracks', 'remembered_tracks', 'remember']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -991,13 +991,19 @@ def read_notes(
     "Read a score into arrays: what `read_score` does, without the data frame."
     return in_order(place_notes(read_tracks(path, tune, cache), **placing))
 
+def true_velocity(
+    velocity:np.ndarray, # As a file has it
+) -> np.ndarray: # 1 to 127
+    "Loudness without the high bit that a broken file sets, and never silent."
+    return np.clip(velocity & 127, 1, 127)
+
 def in_order(
     columns:NoteColumns, # In any order
 ) -> NoteColumns: # int64
     "Sort notes by (onset, part, pitch); equal ones by duration. Velocities lie within 1..127."
     onset, duration, pitch, velocity, part, info = columns
     order = np.lexsort((duration, pitch, part, onset))
-    columns = onset, duration, pitch, np.clip(velocity & 127, 1, 127), part
+    columns = onset, duration, pitch, true_velocity(velocity), part
     return NoteColumns(*(np.asarray(c, np.int64)[order] for c in columns), info)
 
 # %% ../nbs/00_notes.ipynb #0035

@@ -372,7 +372,7 @@ def encode_columns(self:NotewiseEncoder,
 ) -> np.ndarray: # Token ids, uint16
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
-    loud = self.class_of[np.clip(velocity & 127, 1, 127)] if self.config.velocity_bins else None
+    loud = self.class_of[np.clip(velocity, 1, 127)] if self.config.velocity_bins else None
     start, end, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
     key = np.concatenate([start, end])
     if loud is None: key.sort(kind='stable')
@@ -544,23 +544,23 @@ def again(self:Encoder,
     return self.encode(notes)
 
 @patch
+def transposition(self:Encoder,
+    semitones:int, # Upwards; negative is down
+): # For each token id the transposed id, 0 (`xxpad`) where there is none; or None
+    "The look-up table that transposes tokens; None in an encoding that has none."
+    return None
+
+@patch
 def transpose(self:Encoder,
     ids, # Token ids of a piece
     semitones:int, # Upwards; negative is down
 ) -> np.ndarray: # Token ids, uint16
     "Transpose a piece; notes that would leave the pitch range fold back into it by octaves."
+    table, ids = self.transposition(semitones), np.asarray(ids, np.int64)
+    if table is not None and (moved := table[ids]).all(): return moved
     notes = self.decode(ids)
     notes['pitch'] += semitones
     return self.again(notes)
-
-@patch
-def transpose(self:NotewiseEncoder,
-    ids, # Token ids of a piece
-    semitones:int, # Upwards; negative is down
-) -> np.ndarray: # Token ids, uint16
-    "Transpose a piece; notes that would leave the pitch range fold back into it by octaves."
-    moved = self.transposition(semitones)[ids]
-    return moved if moved.all() else Encoder.transpose(self, ids, semitones)
 
 # %% ../nbs/01_tokens.ipynb #002a
 @patch
@@ -884,15 +884,6 @@ def transposition(self:ChordwiseEncoder,
         moved = [(p, self.move(c.tobytes(), self.config.parts[p], semitones)) for p, c in chords]
         self.moved[semitones] = np.array([PAD, BOS, EOS, *(self.id_of.get(k, PAD) for k in moved)], np.uint16)
     return self.moved[semitones]
-
-@patch
-def transpose(self:ChordwiseEncoder,
-    ids, # Token ids of a piece
-    semitones:int, # Upwards; negative is down
-) -> np.ndarray: # Token ids, uint16
-    "Transpose a piece; an unknown chord becomes the nearest known one, and pitches fold into the range."
-    moved = self.transposition(semitones)[ids]
-    return moved if moved.all() else Encoder.transpose(self, ids, semitones)
 
 # %% ../nbs/01_tokens.ipynb #003f
 class Turns:

@@ -230,6 +230,7 @@ BAD = {
     'encode midi --out X --part-map x=violin': 'x',
     'encode midi --out X --metadata nowhere.csv': 'nowhere.csv',
     'encode midi --out X --scheduler tcp://127.0.0.1:9': '127.0.0.1:9',
+    'encode midi --out X --scheduler foo': 'no Dask scheduler answers at foo',
     'encode a/b/c --out deep/er/X': 'a/b/c',
     'inspect nowhere': 'nowhere',
     'inspect foreign': 'foreign',
