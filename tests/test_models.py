@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 
 from musiclm.corpus import toy_corpus
-from musiclm.models import ARCHS, load_model, make_classifier, make_model, save_model
+from musiclm.models import (ARCHS, choose_precision, load_model, make_classifier, make_model, put_rows, save_model,
+                            take_rows)
 from musiclm.ngram import NGram
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -83,22 +84,59 @@ def test_steps_after_training_mode_and_with_dropout_are_those_of_evaluation(arch
         assert (logits - whole[:, t]).abs().max() < 2e-4
 
 
-def test_a_transformer_goes_on_beyond_its_context():
+def test_a_transformer_looks_back_as_far_as_its_context():
     torch.manual_seed(0)
-    model = with_tokens(make_model(V, 'transformer', 'tiny', context=16)).eval()
-    x, state = torch.randint(1, V, (2, 60)), model.init_state(2)
+    model = with_tokens(make_model(V, 'transformer', 'tiny', context=80)).eval()
+    x, state = torch.randint(1, V, (2, 200)), model.init_state(2)
     with torch.no_grad(): whole = model(x)
-    for t in range(60):
+    for t in range(200):
         logits, state = model.step(x[:, t], state)
-        assert torch.isfinite(logits).all() and state['k'][0].shape[2] == 16
-        if t < 16: assert (logits - whole[:, t]).abs().max() < 2e-4
+        assert (logits - whole[:, t]).abs().max() < 2e-4
     first = with_tokens(make_model(V, 'transformer', 'tiny', context=16, n_layers=1)).eval()
-    states = [first.init_state(1) for _ in range(2)]
-    for t in range(40): # what lies behind the context is forgotten
-        for k in range(2): logits, states[k] = first.step(x[k if t < 20 else 0, t:t + 1], states[k])
-    assert not torch.equal(x[0, :20], x[1, :20])
-    ends = [first.step(x[0, 50:51], s)[0] for s in states]
-    assert (ends[0] - ends[1]).abs().max() < 1e-4
+    y = x.clone()
+    y[:, :20] = y[:, :20]%(V - 1) + 1
+    with torch.no_grad(): a, b = first(x), first(y)
+    assert (a - b)[:, 20:35].abs().amax((0, 2)).min() > 1e-4 and torch.equal(a[:, 35:], b[:, 35:])
+
+
+def steps(model, x, state):
+    "Logits of all steps."
+    out = []
+    for t in range(x.shape[1]):
+        logits, state = model.step(x[:, t], state)
+        out.append(logits)
+    return torch.stack(out, 1), state
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'int8'])
+@pytest.mark.parametrize('arch', ARCHS)
+def test_a_lower_precision_says_nearly_the_same(arch, precision):
+    model = make(arch, size='small')
+    if precision not in ('fp32', choose_precision(model, 'auto', 'cpu')): pytest.skip('not on this processor, or not of this model')
+    x = torch.randint(1, V, (16, 100), generator=torch.Generator().manual_seed(0))
+    exact, near = (steps(model, x, model.init_state(16, p))[0].log_softmax(2) for p in ('fp32', precision))
+    p = exact.exp()
+    assert ((exact - near)*p).sum(2).mean() < .002*(-p*exact).sum(2).mean() # Kullback-Leibler divergence beside entropy
+    assert not torch.equal(exact, near)
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'auto'])
+@pytest.mark.parametrize('arch,size', ALL_SIZES)
+def test_rows_do_not_hear_each_other(arch, size, precision):
+    "To the bit: rows begin again, move and leave, and what the others read changes nothing."
+    model = make(arch, size=size)
+    begin = lambda n: model.init_state(n, *[choose_precision(model, precision, 'cpu')]*(precision != 'fp32'))
+    x = torch.randint(1, V, (48, 24), generator=torch.Generator().manual_seed(0))
+    alone = steps(model, x[:16], begin(16))[0]
+    out, state = steps(model, x[:, :9], begin(48))
+    assert torch.equal(out[:16], alone[:, :9])
+    put_rows(state, torch.arange(20, 40), begin(16)) # others take their rows
+    y = torch.cat([x[:20, 9:14], x[:20, :5], x[40:, 9:14]])
+    out, state = steps(model, y, state)
+    assert torch.equal(out[:16], alone[:, 9:14]) and torch.equal(out[20:36], alone[:, :5])
+    rows = torch.tensor([*range(24, 40), *range(16)])
+    out, state = steps(model, torch.cat([x[4:20, 5:9], x[:16, 14:18]]), take_rows(state, rows))
+    assert torch.equal(out[16:], alone[:, 14:18]) and torch.equal(out[:12], alone[4:, 5:9])
 
 
 @pytest.mark.parametrize('kind', KINDS)
