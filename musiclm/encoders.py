@@ -20,7 +20,7 @@ import symusic
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import (BOS, EOS, PAD, SPECIAL, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder, Vocab,
+from .tokens import (BOS, EOS, PAD, SPECIAL, ByRow, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder, Vocab,
                             fold_octaves, torch)
 
 # %% ../nbs/02_encoders.ipynb #0042
@@ -397,8 +397,9 @@ def type_table(self:MidiTokEncoder) -> tuple: # (types + 1, V) bool: what may fo
     table[[index[k] for k in last if k in index], EOS] = True
     return table, np.array([index[last] for _, last in ends])
 
-class TypeGrammar:
+class TypeGrammar(ByRow):
     "Which token of a MidiTok encoding may come next, for `n` pieces at once."
+    by_row = ('state',)
     def __init__(self,
         encoder:MidiTokEncoder, # The encoding
         n:int, # How many pieces are followed
@@ -416,6 +417,13 @@ class TypeGrammar:
         mask = self.follow[self.state]
         for watch in self.watches: mask = watch.legal(mask)
         return mask
+    def take_rows(self, rows):
+        new = super().take_rows(rows)
+        new.watches = [w.take_rows(rows) for w in self.watches]
+        return new
+    def put_rows(self, rows, blank):
+        super().put_rows(rows, blank)
+        for watch, new in zip(self.watches, blank.watches): watch.put_rows(rows, new)
     def advance(self,
         tokens:'torch.Tensor', # (n,) token ids, long
     ):
@@ -442,8 +450,9 @@ def values_of(
     split = [b[0].partition('_')[::2] if b else ('', '') for b in encoder.base]
     return np.array([read(value) if kind in kinds else -1 for kind, value in split])
 
-class Positions:
+class Positions(ByRow):
     "In a bar positions grow, and no duration is longer than `max_note`."
+    by_row = ('at',)
     def __init__(self, encoder, n, device, max_note):
         table, grid = lambda a: torch.as_tensor(a, device=device), encoder.config.steps_per_beat
         self.place = table(values_of(encoder, 'Position'))
@@ -459,8 +468,9 @@ class Positions:
         self.at = torch.where(self.bar[tokens][:, None], -1, torch.where(place >= 0, place, self.at))
 
 # %% ../nbs/02_encoders.ipynb #ca2dad88
-class Sounding:
+class Sounding(ByRow):
     "Notes end that sound, and begin that do not; those that have sounded for `max_note` steps end next."
+    by_row = ('begun', 'now', 'step')
     def __init__(self, encoder, n, device, max_note):
         table, grid = lambda a: torch.as_tensor(a, device=device), encoder.config.steps_per_beat
         self.on, self.off, program = (table(values_of(encoder, k)) for k in ('NoteOn', 'NoteOff', 'Program'))
@@ -471,9 +481,11 @@ class Sounding:
         self.begun = torch.full((n, len(known), 128), -1, device=device) # step at which each note began
         self.now = torch.zeros(n, dtype=torch.long, device=device) # program
         self.step = torch.zeros(n, 1, dtype=torch.long, device=device)
-        self.rows, self.max_note = torch.arange(n, device=device), max_note
+        self.max_note = max_note
     @staticmethod
     def wanted(encoder): return encoder.on_off
+    @property
+    def rows(self): return torch.arange(len(self.now), device=self.now.device)
     def legal(self, mask):
         begun = self.begun[self.rows, self.now] # (n, 128) of the present program
         on, off = begun[:, self.on.clamp(0)], begun[:, self.off.clamp(0)] # (n, V)

@@ -7,10 +7,11 @@ __all__ = ['LONGEST_WAIT', 'VIOLIN_LOW', 'PAD', 'BOS', 'EOS', 'SPECIAL', 'SLOWES
            'LateModule', 'EncodingConfig', 'Vocab', 'velocity_levels', 'tempo_levels', 'tempo_class', 'notewise_vocab',
            'fold_octaves', 'columns', 'rank_table', 'from_zero', 'note_keys', 'until_again', 'normal_events',
            'from_first', 'tempo_changes', 'Encoder', 'normal_notes', 'told_tempos', 'NotewiseEncoder', 'write_waits',
-           'sort_with', 'Grammar', 'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns']
+           'sort_with', 'ByRow', 'Grammar', 'ChordwiseEncoder', 'chord_text', 'read_chord', 'Turns']
 
 # %% ../nbs/01_tokens.ipynb #0003
 import json
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 
@@ -596,8 +597,21 @@ def clip(self:Encoder,
         if whole: return None
 
 # %% ../nbs/01_tokens.ipynb #002d
-class Grammar:
+class ByRow:
+    "What follows many pieces at once; `by_row` names the tensors whose first axis is the pieces."
+    by_row = ()
+    def take_rows(self, rows): # (n,) long
+        "What follows some of the pieces."
+        new = copy(self)
+        for k in self.by_row: setattr(new, k, getattr(self, k)[rows])
+        return new
+    def put_rows(self, rows, blank): # (n,) long, and one at the start of as many pieces
+        "Put pieces back to the beginning."
+        for k in self.by_row: getattr(self, k)[rows] = getattr(blank, k)
+
+class Grammar(ByRow):
     "Which token may come next, for `n` pieces at once."
+    by_row = ('ready', 'last', 'sounding', 'after', 'step', 'begun', 'loudness', 'speed', 'until', 'given', 'given_at', 'played')
     def __init__(self,
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
@@ -623,6 +637,10 @@ class Grammar:
         mezzo = int(encoder.class_of[64]) if config.velocity_bins else 0
         self.loudness = torch.full((n, len(config.parts)), mezzo, device=device) # (n, parts) as told last
         self.speed = torch.full((n, 1), tempo_class(config.tempo_bins, 120) if config.tempo_bins else 0, device=device)
+        self.until = torch.full((n, 1), LONGEST_PIECE, device=device) # step that no wait passes
+        self.own, self.given = None, torch.zeros(n, 1, dtype=torch.long, device=device) # tokens of a given part, and its events
+        self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given) # their steps, and how many are past
+        self.lengths = torch.arange(1, encoder.config.wait_cap + 1, device=device)
 
 # %% ../nbs/01_tokens.ipynb #002e
 @patch
@@ -633,6 +651,8 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     mask[:, self.waits] = event | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
     if self.max_note is not None: mask = self.end_overdue(mask)
+    if self.own is not None: mask = self.keep_to_given(mask)
+    mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     return self.allow_loudness(mask) if self.loud.start < self.loud.stop else mask
 
@@ -666,10 +686,49 @@ def end_overdue(self:Grammar,
 ) -> 'torch.Tensor': # (n, V) bool
     "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
     overdue = self.ready & self.is_end & (self.step - self.begun >= self.max_note)
+    if self.own is not None: overdue &= ~self.own
     first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
     mask &= self.rank <= first
     mask[:, self.waits] &= first == 1 << 20
     return mask
+
+@patch
+def keep_to_given(self:Grammar,
+    mask:'torch.Tensor', # (n, V) bool
+) -> 'torch.Tensor': # (n, V) bool
+    "The given part plays its next event when its step has come, before anything that follows it there; no wait passes it."
+    token, at = self.given.gather(1, self.played), self.given_at.gather(1, self.played) # (n, 1)
+    due = at <= self.step
+    mask &= ~self.own & (~due | (self.rank <= self.rank[token]))
+    mask[:, self.waits] &= self.lengths <= at - self.step
+    mask[:, EOS:EOS + 1] &= token == PAD
+    return mask.scatter_(1, token, due)
+
+@patch
+def give(self:Grammar,
+    part:str, # Name of the part that is given
+    given, # (n, M + 1) ids of what it plays, and …
+    at, # … (n, M + 1) their steps, from `part_events`
+    encoder:NotewiseEncoder, # Which part a token is of
+):
+    "Let a part play what is given; the other parts are free. At the start of a piece only."
+    table = lambda a: torch.as_tensor(np.asarray(a), device=self.after.device)
+    self.own = table(encoder.part_of == encoder.config.parts.index(part))
+    self.given, self.given_at = table(given), table(at)
+
+@patch
+def part_events(self:NotewiseEncoder,
+    pieces, # Id arrays
+    part:str, # Name of a part
+) -> tuple: # Two (pieces, longest + 1) int64 arrays: ids of what the part plays, `xxpad` behind it, and their steps
+    "What one part plays in each piece."
+    found = []
+    for ids in (np.asarray(p, np.int64) for p in pieces):
+        own = self.part_of[ids] == self.config.parts.index(part)
+        found.append((ids[own], self.wait_of[ids].cumsum()[own]))
+    width = 1 + max(len(ids) for ids, _ in found)
+    fill = lambda a, last: np.pad(a, (0, width - len(a)), constant_values=last)
+    return np.stack([fill(ids, PAD) for ids, _ in found]), np.stack([fill(at, LONGEST_PIECE) for _, at in found])
 
 # %% ../nbs/01_tokens.ipynb #002f
 @patch
@@ -687,6 +746,7 @@ def advance(self:Grammar,
     self.sounding += torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
     self.ready.scatter_(1, self.partner[tokens], event)
     self.ready.scatter_(1, tokens, False)
+    if self.own is not None: self.played = self.played + (event & (tokens == self.given.gather(1, self.played)))
     if self.loud.start < len(self.rank): self.hear(tokens)
 
 @patch
@@ -886,8 +946,9 @@ def transposition(self:ChordwiseEncoder,
     return self.moved[semitones]
 
 # %% ../nbs/01_tokens.ipynb #003f
-class Turns:
+class Turns(ByRow):
     "Which chord may come next, for `n` pieces at once: one of the part whose turn it is."
+    by_row = ('turn', 'begun', 'step')
     def __init__(self,
         encoder:ChordwiseEncoder, # The encoding
         n:int, # How many pieces are followed
@@ -896,7 +957,7 @@ class Turns:
         order = [encoder.config.part_order.index(p) for p in encoder.config.parts]
         self.place = torch.tensor([-1]*3 + [order[p] for p in encoder.part_of[3:]], device=device)
         self.n_parts, self.turn = len(order), torch.zeros(n, 1, dtype=torch.long, device=device)
-        self.begun = torch.zeros(n, 1, dtype=torch.bool, device=device)
+        self.begun, self.step = torch.zeros(n, 1, dtype=torch.bool, device=device), torch.zeros_like(self.turn)
     def legal(self) -> 'torch.Tensor': # (n, V) bool
         "Mask of the tokens that may come next; there is always one."
         mask = self.place == self.turn
@@ -908,6 +969,7 @@ class Turns:
         "Follow each piece by one token."
         place = self.place[tokens[:, None]]
         self.begun |= place >= 0
+        self.step = self.step + (place == self.n_parts - 1)
         self.turn = torch.where(place >= 0, (place + 1)%self.n_parts, self.turn)
 
 @patch

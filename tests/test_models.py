@@ -130,7 +130,7 @@ def test_rows_do_not_hear_each_other(arch, size, precision):
     alone = steps(model, x[:16], begin(16))[0]
     out, state = steps(model, x[:, :9], begin(48))
     assert torch.equal(out[:16], alone[:, :9])
-    put_rows(state, torch.arange(20, 40), begin(16)) # others take their rows
+    put_rows(state, torch.arange(20, 40), take_rows(begin(16), torch.tensor([0]))) # others take their rows
     y = torch.cat([x[:20, 9:14], x[:20, :5], x[40:, 9:14]])
     out, state = steps(model, y, state)
     assert torch.equal(out[:16], alone[:, 9:14]) and torch.equal(out[20:36], alone[:, :5])
