@@ -8,7 +8,7 @@ from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece, choose, held_out_prompts, in_turn, sample, uniforms
+from musiclm.sampling import Piece, choose as choose_by_weight, held_out_prompts, in_turn, sample, uniforms
 from musiclm.tokens import BOS, EOS, PAD, EncodingConfig, NotewiseEncoder
 
 CONFIGS = {
@@ -49,6 +49,9 @@ class Fixed:
         for name, w in weights.items(): self.logits[encoder.vocab.stoi[name]] = w
     def init_state(self, batch): return None
     def step(self, tokens, state): return self.logits.repeat(len(tokens), 1), None
+
+
+def choose(logits, *args, **kwargs): return choose_by_weight((logits - logits.amax(1, keepdim=True)).exp(), *args, **kwargs)
 
 
 def ids_of(pieces): return [p.ids.tolist() for p in pieces]
