@@ -650,8 +650,8 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     event = self.after >= self.events
     mask[:, self.waits] = event | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
-    if self.max_note is not None: mask = self.end_overdue(mask)
     if self.own is not None: mask = self.keep_to_given(mask)
+    if self.max_note is not None: mask = self.end_overdue(mask)
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     return self.allow_loudness(mask) if self.loud.start < self.loud.stop else mask

@@ -8,8 +8,8 @@ from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece, choose as choose_by_weight, held_out_prompts, in_turn, sample, uniforms
-from musiclm.tokens import BOS, EOS, PAD, EncodingConfig, NotewiseEncoder
+from musiclm.sampling import Piece, choose as choose_by_weight, held_out_prompts, in_turn, sample, sample_iter, uniforms
+from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
 
 CONFIGS = {
     'default': EncodingConfig(),
@@ -57,14 +57,158 @@ def choose(logits, *args, **kwargs): return choose_by_weight((logits - logits.am
 def ids_of(pieces): return [p.ids.tolist() for p in pieces]
 
 
-@pytest.mark.parametrize('arch,size,n_tokens', [('awd_lstm', 'small', 40), ('transformer', 'tiny', 25)])
-def test_a_hundred_pieces_are_the_same_in_any_batch(encoder, prompts, arch, size, n_tokens):
-    model = random_model(encoder, arch, size)
+@pytest.mark.parametrize('arch,n,n_tokens,alone', [('awd_lstm', 100, 2000, 100), ('transformer', 100, 300, 10)])
+def test_a_hundred_pieces_are_the_same_in_any_batch(encoder, prompts, arch, n, n_tokens, alone):
+    model = random_model(encoder, arch)
     make = lambda n, **kwargs: ids_of(sample(model, n=n, n_tokens=n_tokens, prompts=prompts, seed=7, **kwargs))
-    whole = make(100, batch_size=100)
-    assert len({tuple(p) for p in whole}) > 90 and {len(p) for p in whole} >= {1 + n_tokens, 40 + n_tokens}
-    for batch_size in (7, 32): assert make(100, batch_size=batch_size) == whole
-    assert make(100 if arch == 'awd_lstm' else 20, batch_size=1) == whole[:100 if arch == 'awd_lstm' else 20]
+    whole = make(n, batch_size=100)
+    assert len({tuple(p) for p in whole}) > .9*n and max(map(len, whole)) == 40 + n_tokens
+    for batch_size in (7, 32): assert make(n, batch_size=batch_size) == whole
+    assert make(alone, batch_size=1) == whole[:alone]
+
+
+@pytest.mark.parametrize('arch,size', [('awd_lstm', 'small'), ('awd_lstm', 'base'), ('transformer', 'small')])
+@pytest.mark.parametrize('precision', ['fp32', 'auto'])
+def test_larger_models_too(encoder, prompts, arch, size, precision):
+    model = random_model(encoder, arch, size, gain=1.2)
+    make = lambda n, **kwargs: ids_of(sample(model, n=n, n_tokens=20, prompts=prompts, precision=precision, **kwargs))
+    whole = make(40, batch_size=40)
+    assert make(40, batch_size=7) == whole and make(3, batch_size=1) == whole[:3]
+
+
+class Closing:
+    "A generator that ends pieces soon, and not all at once."
+    def __init__(self, fixed): self.fixed, self.vocab, self.encoding = fixed, fixed.vocab, fixed.encoding
+    def init_state(self, batch): return {'read': torch.zeros(batch, dtype=torch.long)}
+    def step(self, tokens, state):
+        logits = self.fixed.logits.repeat(len(tokens), 1)
+        logits[:, EOS] = .1*state['read'] - 3
+        return logits, {'read': state['read'] + 1}
+
+
+@pytest.fixture(scope='module')
+def closing(encoder): return Closing(Fixed(encoder, {'v60': 1., 'endv60': 1., 'p48': 1., 'endp48': 1., 'wait6': 1.}))
+
+
+def test_a_finished_row_takes_the_next_piece(closing, prompts):
+    options = dict(n=60, n_tokens=150, prompts=prompts, random_freq=1., top_k=None, seed=2)
+    whole = ids_of(sample(closing, batch_size=64, **options))
+    assert len({len(p) for p in whole}) > 15 and 30 < sum(p[-1] == EOS for p in whole) < 60
+    for batch_size in (1, 5, 16, 33):
+        pieces, told = [], []
+        for p in sample_iter(closing, batch_size=batch_size, progress=told.append, **options): pieces.append(p)
+        index = [p.info['index'] for p in pieces]
+        assert sorted(index) == list(range(60)) and (index != sorted(index) or batch_size == 1)
+        assert [p.ids.tolist() for p in sorted(pieces, key=lambda p: p.info['index'])] == whole and told[-1] == 60
+    steps, model = [], Closing(closing.fixed)
+    model.step = lambda tokens, state: (steps.append(len(tokens)), Closing.step(model, tokens, state))[1]
+    sample(model, batch_size=16, **options)
+    assert sum(steps) < 1.25*sum(map(len, whole)) # rows read hardly more tokens than there are
+
+
+def test_an_iterator_begins_at_once_and_may_be_left(model, prompts):
+    model.train()
+    pieces = sample_iter(model, n=50, n_tokens=5, batch_size=2)
+    assert next(pieces).info['index'] == 0 and not model.training
+    pieces.close()
+    assert model.training
+    model.eval()
+    with pytest.raises(ValueError, match='n_tokens'): sample_iter(model, n_tokens=0) # before the first piece is asked for
+
+
+def test_shards_together_are_the_whole(model, prompts):
+    whole = sample(model, n=11, n_tokens=30, prompts=prompts)
+    parts = [p for k in range(3) for p in sample(model, n=11, n_tokens=30, prompts=prompts, shard=(k, 3))]
+    assert ids_of(sorted(parts, key=lambda p: p.info['index'])) == ids_of(whole)
+    with pytest.raises(ValueError, match='shard'): sample(model, n=3, shard=(3, 3))
+
+
+@pytest.mark.parametrize('error', [torch.cuda.OutOfMemoryError('CUDA out of memory'), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")])
+def test_a_batch_that_memory_does_not_hold_is_halved(closing, prompts, error):
+    options = dict(n=100, n_tokens=60, prompts=prompts, random_freq=1., top_k=None)
+    whole, small = ids_of(sample(closing, **options)), Closing(closing.fixed)
+    calls = []
+    def step(tokens, state):
+        calls.append(len(tokens))
+        if len(calls) > 30 and len(tokens) > 32: raise error
+        return Closing.step(small, tokens, state)
+    small.step = step
+    with pytest.warns(UserWarning, match='batch of 100: going on with 50'):
+        with pytest.warns(UserWarning, match='batch of 50: going on with 25'): pieces = sample(small, batch_size=100, **options)
+    assert ids_of(pieces) == whole and max(calls[40:]) == 32
+    def never(tokens, state): raise error
+    small.step = never
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match='one piece of 60 tokens'): sample(small, batch_size=2, **options)
+    small.step = lambda tokens, state: 1/0
+    with pytest.raises(ZeroDivisionError): sample(small, **options)
+
+
+def test_a_rule_by_part_keeps_the_balance_of_parts(encoder, model):
+    part = lambda pieces: [[int(encoder.part_of[i]) for i in p.ids[1:]] for p in pieces]
+    fixed = Fixed(encoder, {'v60': 2., 'v64': 0., 'v67': -1., 'p40': 1., 'p43': 1.5, 'wait3': 1.})
+    rule = dict(n=400, n_tokens=1, top_k=None, seed=1)
+    even = sample(fixed, random_freq={'v': 1., 'p': 1., 'other': 1.}, **rule)
+    wild = sample(fixed, random_freq={'v': 1., 'p': 0., 'other': 1.}, temperature={'v': 50.}, **rule)
+    assert part(even) == part(wild) and {k for p in part(even) for k in p} == {0, 1}
+    share = lambda pieces, token: np.mean([encoder.vocab.stoi[token] == p.ids[1] for p in pieces])
+    legal = np.exp([2, 0, -1, 1, 1.5])
+    assert share(even, 'v60') == pytest.approx(legal[0]/legal.sum(), abs=.07)
+    v = legal[:3].sum()/legal.sum()
+    assert share(wild, 'v67') == pytest.approx(v*np.exp(-1/50)/np.exp(np.array([2, 0, -1])/50).sum(), abs=.2)
+    assert share(wild, 'p43') == pytest.approx(1 - v, abs=.07) and share(wild, 'p40') == 0
+
+
+def test_a_rule_by_part_filters_by_part(encoder):
+    fixed = Fixed(encoder, {f'{part}{40 + 3*k}': -.5*k for part in 'vp' for k in range(10)})
+    pieces = sample(fixed, n=300, n_tokens=1, random_freq=1., top_k={'v': 2, 'p': None}, min_p={'p': .3}, top_p={'v': .99})
+    found = {encoder.vocab.itos[p.ids[1]] for p in pieces}
+    assert found == {'v40', 'v43', 'p40', 'p43', 'p46'}
+    assert pieces[0].info['top_k'] == {'v': 2, 'p': None}
+
+
+@pytest.mark.parametrize('config', [*CONFIGS.values(), EncodingConfig(velocity_bins=8, tempo_bins=8)],
+                         ids=[*CONFIGS.keys(), 'loudness and tempo'])
+def test_a_given_part_is_played_and_the_others_are_free(config):
+    enc, corpus = NotewiseEncoder(config), toy_corpus(n=4, beats=12)
+    tables = [corpus.notes(i) for i in range(4)]
+    tables[3]['duration'] = tables[3]['duration'] + 500*(tables[3]['part'] == 0) # far longer than `max_note`
+    pieces, part = [enc.encode(t) for t in tables], config.parts.index('v')
+    own = lambda t: sorted(t[t['part'] == part][['onset', 'duration', 'pitch']].itertuples(index=False, name=None))
+    for model in (random_model(enc, size='small', gain=1.3), random_model(enc, 'transformer')):
+        found = sample(model, n=7, n_tokens=3000, prompts=pieces, given_part='v', random_freq=.8, top_k=None, max_note=4.)
+        assert ids_of(found) == ids_of(sample(model, n=7, n_tokens=3000, prompts=pieces, given_part='v', random_freq=.8,
+                                              top_k=None, max_note=4., batch_size=5))
+        for p in found:
+            notes, given = p.notes, enc.decode(pieces[p.info['prompt']])
+            assert p.prompt_len == 1 and notes.attrs['dropped'] == 0
+            assert own(notes) == own(given) and (notes['part'] != part).sum() > 10
+            rest = notes[notes['part'] != part]
+            assert rest['duration'].max() <= 4*12 + config.max_wait and len(p.ids) < 3001
+            body = np.flatnonzero(enc.wait_of[p.ids.astype(int)])[-1] # in normal form, but for the close
+            assert np.array_equal(enc.encode(notes)[:body], p.ids[:body])
+        silent = sample(model, n=1, n_tokens=300, prompts=pieces[:1], given_part='v', n_beats=4)[0]
+        assert own(silent.notes)[:3] == own(enc.decode(pieces[0]))[:3]
+
+
+@pytest.mark.parametrize('config', CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize('n_beats', [1, 7.5, 30])
+def test_a_piece_stops_after_so_many_beats(config, n_beats):
+    enc, corpus = NotewiseEncoder(config), toy_corpus(n=4, beats=16)
+    prompts = [enc.encode(corpus.notes(i))[:n] for i, n in enumerate((1, 20, 33))]
+    model = random_model(enc, gain=1.3)
+    for p in sample(model, n=9, n_tokens=5000, prompts=prompts, n_beats=n_beats, min_tokens=5000):
+        steps = enc.wait_of[p.ids.astype(int)]
+        assert steps[p.prompt_len:].sum() == n_beats*12 and steps[-1] > 0 and p.notes.attrs['dropped'] == 0
+
+
+def test_chords_stop_after_so_many_beats():
+    corpus = toy_corpus(n=6, beats=16)
+    enc = ChordwiseEncoder(EncodingConfig(scheme='chordwise', steps_per_beat=12)).fit([corpus.notes(i) for i in range(6)])
+    model = random_model(enc)
+    for p in sample(model, n=4, n_tokens=500, n_beats=3, min_tokens=500): assert len(p.ids) == 1 + 3*12*2
+    wild = sample(model, n=4, n_tokens=40, temperature={'v': 2.}, random_freq={'p': 0.})
+    assert all(enc.decode(p.ids).attrs['dropped'] == 0 for p in wild)
 
 
 def test_pieces_depend_on_seed_and_index_alone(model, prompts):
@@ -248,9 +392,25 @@ def test_random_numbers_of_a_piece_depend_on_seed_and_index():
     (dict(top_p=1.1), 'top_p'), (dict(min_p=-1), 'min_p'), (dict(temperature=0), 'temperature'),
     (dict(temperature=float('nan')), 'temperature'), (dict(top_p=float('nan')), 'top_p'),
     (dict(prompts=[]), 'empty'), (dict(prompts=[[5, 6]]), 'xxbos'), (dict(prompts=[[]]), 'xxbos'),
-    (dict(prompts=[[BOS, 9999]]), 'vocabulary'), (dict(prompts=[[BOS, -4]]), 'prompt 0')])
+    (dict(prompts=[[BOS, 9999]]), 'vocabulary'), (dict(prompts=[[BOS, -4]]), 'prompt 0'),
+    (dict(temperature=-1.), 'temperature'), (dict(temperature={'v': 0.}), 'temperature'), (dict(top_k={'p': 0}), 'top_k'),
+    (dict(temperature={'w': 1.}), "no part 'w'"), (dict(min_p={'v': 2.}), 'min_p'), (dict(top_p={'v': 0.}), 'top_p'),
+    (dict(temperature=float('inf')), 'temperature'), (dict(n_beats=0), 'n_beats'), (dict(max_note=0), 'max_note'),
+    (dict(given_part='v'), 'plays nothing in prompt 0'), (dict(given_part='x', prompts=[[BOS, 60]]), "no part 'x'"),
+    (dict(given_part='v', prompts=[[BOS, 60]], constrain=False), 'given_part needs'), (dict(precision='fp8'), 'precision'),
+    (dict(precision='bf16'), 'there are fp32')])
 def test_options_without_sense_are_refused(model, options, message):
     with pytest.raises(ValueError, match=message): sample(model, **{**dict(n=2, n_tokens=5), **options})
+
+
+def test_a_prompt_fits_model_and_vocabulary(encoder, model):
+    short = random_model(encoder, 'transformer')
+    fits = np.r_[BOS, np.full(127, 60)]
+    assert len(sample(short, n=1, n_tokens=3, prompts=[fits])[0]) == 131
+    with pytest.raises(ValueError, match='prompt 1 has 129 tokens, and the model looks 128 back'):
+        sample(short, n=1, n_tokens=3, prompts=[fits, np.r_[fits, 61]])
+    other = NotewiseEncoder(EncodingConfig(pitch_range=(30, 90)))
+    with pytest.raises(ValueError, match='those of another one'): sample(model, n=1, prompts=[Piece(np.array([BOS, 60]), other)])
 
 
 def test_a_classifier_is_no_generator(encoder):
