@@ -944,7 +944,7 @@ def decode(self:ChordwiseEncoder,
     stops, n = np.flatnonzero(ids == EOS), len(ids)
     if len(stops): ids, n = ids[:stops[0]], n - 1
     composer = self.told_composer(ids)
-    n -= (len(ids) > 0 and ids[0] == BOS) + (composer is not None)
+    n -= int(len(ids) > 0 and ids[0] == BOS) + (composer is not None)
     ids = ids[(ids >= self.composers.stop) & (ids < len(self.vocab))]
     grid, n_used = self.to_grid(ids)
     struck, sounds = grid == STRUCK, grid > 0
