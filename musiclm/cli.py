@@ -50,7 +50,8 @@ def encoder_for(args):
     grid, parts = args.steps_per_beat, words(args.parts)
     if grid is None: grid = 4 if args.scheme == 'chordwise' else 12
     if args.scheme in PEERS:
-        ours = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None)
+        ours = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None,
+                    composer_tokens=False)
         if set_ := [k for k, usual in ours.items() if getattr(args, k) != usual]:
             raise ValueError(f'--{set_[0].replace("_", "-")} is no option of --scheme {args.scheme}')
         return miditok_encoder(PEERS[args.scheme], grid, parts, pitch_range=args.pitch_range)
@@ -64,7 +65,8 @@ def encode(args):
     "Encode a folder of scores, or a corpus that ships with music21, into a store; what the store holds already is kept."
     from musiclm.corpus import folder_corpus, music21_corpus
     options = dict(encoder=encoder_for(args), out=args.out, workers=args.workers, scheduler=args.scheduler,
-                   max_gap=args.max_gap, tempo_grid=args.tempo_grid, seed=args.seed, part_map=part_map_of(args.part_map))
+                   max_gap=args.max_gap, tempo_grid=args.tempo_grid, seed=args.seed, part_map=part_map_of(args.part_map),
+                   composer_tokens=args.composer_tokens)
     if args.source.startswith('music21:'):
         if args.metadata: raise ValueError('--metadata describes a folder; the corpora of music21 have their own tables')
         names = args.source.removeprefix('music21:').split(',')
@@ -338,6 +340,7 @@ ENCODING = [
     ('--fold-violin', dict(action='store_true', help='fold part v up to the violin\'s lowest string')),
     ('--velocity-bins', dict(type=int, help='classes of loudness (default: none)')),
     ('--tempo-bins', dict(type=int, help='classes of tempo (default: none)')),
+    ('--composer-tokens', dict(action='store_true', help='each piece begins with the token of its composer')),
     ('--tempo-grid', dict(choices=['ticks', 'seconds'], default='ticks', help='seconds: half a second is a beat (played-in music)')),
 ]
 COMMANDS = {

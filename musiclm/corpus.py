@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -28,11 +29,11 @@ import platformdirs
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .encoders import make_encoder
+from .encoders import make_encoder, with_composers
 from .notes import (NOTATED_SUFFIXES, READER_VERSION, ScoreError, Tracks, check_place, note_table,
                            place_notes, read_bytes, read_tracks, true_velocity, whole_folder)
 from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, some_pieces, split_by_work
-from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, note_keys
+from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, composer_slug, composer_slugs, note_keys
 
 # %% ../nbs/06_corpus.ipynb #0006
 class Corpus:
@@ -251,7 +252,7 @@ def toy_corpus(
         who, k = i % len(composers), i//len(composers)
         plan, chance = (np.random.default_rng([seed, who, *more]) for more in ([k//2], [k//2, k % 2, 1]))
         notes = toy_piece(TOY_STYLES[who % len(TOY_STYLES)], beats, plan, chance)
-        name = composers[who]
+        name = notes.attrs['composer'] = composers[who]
         row = dict(piece=f'{name}/{k//2}{"ab"[k % 2]}', composer=name, work=f'{name}/{k//2}', split='', n_notes=len(notes))
         rows.append((row, encoder.encode(notes)))
     corpus = join_pieces(rows, encoder)
@@ -301,14 +302,17 @@ def clips(
 def encode_columns(
     columns, # `NoteColumns`
     encoder,
+    composer=None, # Who wrote it, where the encoding has composers
 ) -> np.ndarray: # uint16 ids
     "Encode the columns of a piece; an encoder that has no fast path gets a note table."
     onset, duration, pitch, velocity, part, info = columns
     fast = hasattr(encoder, 'encode_columns')
     if encoder.config.velocity_bins or not fast: velocity = true_velocity(velocity)
-    if fast: return encoder.encode_columns(onset, duration, pitch, part, velocity, info['tempos'])
+    if fast:
+        ids = encoder.encode_columns(onset, duration, pitch, part, velocity, info['tempos'])
+        return encoder.name_composer(ids, composer)
     notes = note_table(onset, duration, pitch, velocity, part, encoder.config.steps_per_beat)
-    notes.attrs.update(info)
+    notes.attrs.update(info, composer=composer)
     return encoder.encode(notes)
 
 def read_for(
@@ -336,10 +340,11 @@ def encode_file(
     max_gap=64, # Longest stretch without an event, in beats; None: any
     tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
     cache=None, # Folder in which printed scores are remembered; None: nothing is
+    composer=None, # Who wrote it, where the encoding has composers
 ) -> np.ndarray: # uint16 ids, from `xxbos` to `xxeos`; raises `ScoreError`
     "Encode a score."
     encoder = encoder or usual_encoder()
-    return encode_columns(read_for(encoder, path, part_map, tune, max_gap, tempo_grid, cache), encoder)
+    return encode_columns(read_for(encoder, path, part_map, tune, max_gap, tempo_grid, cache), encoder, composer)
 
 # %% ../nbs/06_corpus.ipynb #0026
 class Job(NamedTuple):
@@ -508,8 +513,9 @@ def stored_entries(
     old, # `Corpus` that was loaded, or None
     encoder, # The encoder of the answers that are wanted
 ) -> dict: # Key -> `Entry`
-    "The answers in a store; none where its encoding is another."
-    if old is None or not {'key', 'music'} <= set(old.manifest) or old.encoder.config != encoder.config: return {}
+    "The answers in a store, perhaps with composers; none where its encoding is another."
+    if old is None or not {'key', 'music'} <= set(old.manifest): return {}
+    if replace(old.encoder.config, composers=()) != encoder.config: return {}
     return {r.key: Entry(str(old.store.filename), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
             for r in old.manifest.itertuples()}
 
@@ -656,10 +662,10 @@ def default_cache() -> Path:
 
 def first_encoder(
     encoder,
-): # An encoder whose vocabulary need not be learnt
-    "What pieces are kept in until a vocabulary is learnt from them."
-    if not isinstance(encoder, ChordwiseEncoder): return encoder
+): # An encoder whose vocabulary need not be learnt, and knows no composers
+    "What pieces are kept in until a vocabulary is learnt from them, and their composers are told."
     c = encoder.config
+    if not isinstance(encoder, ChordwiseEncoder): return NotewiseEncoder(replace(c, composers=())) if c.composers else encoder
     return NotewiseEncoder(EncodingConfig(parts=c.parts, part_order=c.part_order, steps_per_beat=c.steps_per_beat,
                                           pitch_range=c.pitch_range, fold_violin=c.fold_violin))
 
@@ -698,10 +704,13 @@ def build_corpus(
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, where the manifest has no splits
     seed:int=0, # Of the split; works that the store holds keep theirs
     cache=None, # Folder to remember printed scores in; None: the user's cache directory
+    composer_tokens:bool=False, # A token for each composer, in place of those that the encoding may have
     **running, # workers, scheduler, progress: as for `encode_jobs`
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
     "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
     encoder = encoder or NotewiseEncoder()
+    if composer_tokens: encoder = with_composers(encoder, manifest.composer)
+    composer_slugs(name for name in manifest.composer if composer_slug(name) in encoder.config.composers) # or says who clashes
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
     place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap, tempo_grid) # or says what is wrong
     if out is not None: check_place(out, 'manifest.parquet')
@@ -718,6 +727,7 @@ def build_corpus(
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)
+        if composer_tokens: encoder = with_composers(encoder, rows.composer)
         return assemble(rows, errors, journal.entries, encoder, first, out)
 
 # %% ../nbs/06_corpus.ipynb #722732b6
@@ -730,9 +740,10 @@ def assemble(
     out, # Folder of the store, or None
 ) -> Corpus:
     "Write a store from encoded pieces, and open it."
-    ids = lambda split=None: (entries[k].ids() for k, s in zip(manifest.key, manifest.split) if split in (None, s))
+    plain = lambda ids: ids[ids < len(first.vocab)] # without the composer's token that an older store has
+    ids = lambda split=None: (plain(entries[k].ids()) for k, s in zip(manifest.key, manifest.split) if split in (None, s))
     pieces, replaced = ids(), []
-    if first is not encoder: # chords: learn them, unless that was done, then count those that are unknown
+    if isinstance(encoder, ChordwiseEncoder): # learn chords, unless that was done, then count those that are unknown
         if not encoder.is_fit: encoder.fit(first.decode(p) for p in ids('train'))
         if not encoder.is_fit: raise ValueError('there is no piece to train on, and chords are learnt from those')
         def in_chords():
@@ -741,6 +752,7 @@ def assemble(
                 yield encoder.encode(first.decode(piece))
                 replaced.append(int(encoder.n_replaced - before))
         pieces = in_chords()
+    pieces = (encoder.name_composer(p, who) for p, who in zip(pieces, manifest.composer))
     with tempfile.TemporaryDirectory() as spare:
         with whole_folder(out or Path(spare)/'store', 'manifest.parquet') as folder:
             manifest['n_tokens'] = write_tokens(folder/'tokens.npy', pieces)
@@ -757,7 +769,7 @@ def music21_corpus(
     encoder=None, # None: `NotewiseEncoder()`
     max_pieces:int=None, # About so many, always the same, of every composer and split; None: all
     part_map='auto', # Which track is which part; 'auto' leaves it to the manifests
-    **building, # out, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
+    **building, # out, composer_tokens, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work
     "A corpus that ships inside the installed music21 package."
     manifest = music21_manifest(names)
@@ -773,7 +785,7 @@ def folder_corpus(
     pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
     part_map='auto', # Which track is which part; 'auto' leaves it to the table, if that says anything
     seed:int=0, # Of the split
-    **building, # out, max_gap, tempo_grid, fractions, workers, scheduler, cache, progress: as for `build_corpus`
+    **building, # out, composer_tokens, max_gap, tempo_grid, fractions, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work; `errors` has what was left out
     "A corpus from a folder of scores: composers by sub-folder and works by file name, or as a table says."
     manifest = folder_manifest(path, metadata, pieces)

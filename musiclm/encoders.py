@@ -6,12 +6,13 @@
 __all__ = ['TOKENIZERS', 'TOKENIZER_KEYS', 'MOST_TOKENS', 'PROGRAMS', 'BAR_MARK', 'TIME_TYPES', 'need_miditok', 'tokenizer_class',
            'make_tokenizer', 'tokenizer_text', 'check_tokenizer', 'read_tokenizer', 'encoding_of', 'MidiTokEncoder',
            'steps_of', 'Tidied', 'miditok_encoder', 'TypeGrammar', 'values_of', 'Positions', 'Sounding', 'train_bpe',
-           'make_encoder']
+           'make_encoder', 'with_composers']
 
 # %% ../nbs/02_encoders.ipynb #04feabf3
 import json
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ import symusic
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import (BOS, EOS, PAD, SPECIAL, ByRow, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder, Vocab,
-                            fold_octaves, torch)
+from .tokens import (BOS, EOS, PAD, SPECIAL, ByRow, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder,
+                            Vocab, composer_slugs, composer_tokens, fold_octaves, torch)
 
 # %% ../nbs/02_encoders.ipynb #0042
 TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and nothing lost but what `normalise` says
@@ -536,3 +537,16 @@ def make_encoder(
     if itos is not None and list(itos) != encoder.vocab.itos:
         raise ValueError('the stored vocabulary is not that of its encoding: made by another version of musiclm?')
     return encoder
+
+# %% ../nbs/02_encoders.ipynb #25429107
+def with_composers(
+    encoder, # `NotewiseEncoder` or `ChordwiseEncoder`; stays as it is
+    names, # Names of composers, each perhaps many times
+): # Of the same class
+    "An encoder with tokens for these composers, in place of those it had; raises `ValueError` on names spelled alike."
+    config = replace(encoder.config, composers=composer_slugs(names))
+    if config == encoder.config: return encoder
+    if config.scheme == 'notewise': return NotewiseEncoder(config)
+    itos = [*SPECIAL, *composer_tokens(config), *encoder.vocab.itos[encoder.composers.stop:]]
+    if len(itos) > MOST_TOKENS: raise ValueError(f'{len(itos)} tokens are more than {MOST_TOKENS}')
+    return ChordwiseEncoder(config, itos)

@@ -116,6 +116,8 @@ ENCODINGS = {
     '--velocity-bins 8 --tempo-bins 16': EncodingConfig(velocity_bins=8, tempo_bins=16),
     '--parts v,p,b --part-map v=violin p=piano b=42': EncodingConfig(parts=('v', 'p', 'b')),
     '--scheme chordwise': EncodingConfig(scheme='chordwise', steps_per_beat=4),
+    '--composer-tokens --tempo-bins 4': EncodingConfig(tempo_bins=4, composers=('alto', 'basso')),
+    '--composer-tokens --scheme chordwise': EncodingConfig(scheme='chordwise', steps_per_beat=4, composers=('alto', 'basso')),
 }
 
 
@@ -132,6 +134,38 @@ def test_encode_takes_the_tokenizers_of_miditok(place, scheme):
     found = Corpus.load(place/'a')
     assert type(found.encoder.tokenizer).__name__.lower() == scheme
     assert found.notes(0).attrs['dropped'] == 0 and len(found.notes(0)) == found.manifest.n_notes[0]
+
+
+def test_a_store_grows_by_a_composer(place, capsys):
+    for who in ('alto', 'basso'):
+        (place/'a'/who).mkdir(parents=True)
+        for name in ('song0-1', 'song1-1'): shutil.copy(place/'midi'/who/f'{name}.mid', place/'a'/who)
+    assert call('encode a --out X --composer-tokens --workers 1') == 0
+    (place/'a'/'Anna Z').mkdir()
+    shutil.copy(place/'midi'/'alto'/'song2-1.mid', place/'a'/'Anna Z')
+    assert call('encode a --out X --composer-tokens --workers 1') == 0
+    found = Corpus.load(place/'X')
+    assert found.encoder.config.composers == ('alto', 'anna_z', 'basso')
+    assert [found.notes(i).attrs['composer'] for i in range(5)] == [c.lower().replace(' ', '_') for c in found.manifest.composer]
+    capsys.readouterr()
+    assert call('inspect X --piece 0') == 0
+    assert 'xxbos xxcomposer_anna_z ' in capsys.readouterr().out
+    shutil.copytree(place/'a'/'Anna Z', place/'a'/'Anna_Z')
+    assert call('encode a --out X --composer-tokens --workers 1') == 1
+    assert said(capsys.readouterr().err) == ["musiclm encode: the composers 'Anna Z' and 'Anna_Z' would have one token, xxcomposer_anna_z: rename one"]
+    assert Corpus.load(place/'X').encoder.config == found.encoder.config
+
+
+def test_models_of_a_store_with_composers(place, capsys):
+    assert call('encode midi --out a --composer-tokens --workers 1') == 0
+    assert call(f'train generator a --out X/gen {TINY}') == 0
+    assert call(f'train composer a --out X/who {CLIPS}') == 0
+    assert call(f'train critic a --out X/critic --generator X/gen {CLIPS}') == 0
+    assert load_model(place/'X'/'gen').encoding.composers == ('alto', 'basso')
+    capsys.readouterr()
+    assert call('generate X/gen --n 2 --tokens 100 --critic X/critic --best 1 --out X/pieces') == 0
+    assert call('compare X/gen --composer X/who --store a --n 8') == 0
+    assert 'floor' in capsys.readouterr().out
 
 
 def test_encode_by_a_table(place):
@@ -225,6 +259,7 @@ BAD = {
     'encode midi --out X --max-wait 0': 'max_wait',
     'encode midi --out X --pitch-range 60-65': 'under an octave',
     'encode midi --out X --velocity-bins 500': 'velocity_bins',
+    'encode midi --out X --scheme remi --composer-tokens': '--composer-tokens is no option of --scheme remi',
     'encode midi --out X --part-map best': 'best',
     'encode midi --out X --part-map v=violin piano': 'PART=WANT',
     'encode midi --out X --part-map x=violin': 'x',

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from musiclm.corpus import Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus, toy_corpus
+from musiclm.encoders import make_encoder
 from musiclm.notes import read_score, transpose, write_midi
 from musiclm.sources import SPLITS
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, composer_slug
 
 
 @pytest.fixture(scope='module')
@@ -209,6 +210,130 @@ def test_works_keep_their_split_when_files_are_added(toy, tmp_path):
     scores(range(4))
     after = build().manifest.groupby('work').split.first()
     assert len(after) == len(before) + 2 and (after[before.index] == before).all() and set(after) <= set(SPLITS)
+
+
+# ---- composers
+
+@pytest.fixture
+def build(folder, tmp_path):
+    "Build a store of the folder, with composers unless told otherwise."
+    def build(encoder=None, out='s', composer_tokens=True, **options):
+        return folder_corpus(folder, encoder, out=tmp_path/out, workers=1, cache=tmp_path/'c', progress=False,
+                             composer_tokens=composer_tokens, **options)
+    return build
+
+
+def as_read(corpus, folder):
+    "What `encode` makes of every score of a corpus and its composer."
+    for i, row in enumerate(corpus.manifest.itertuples()):
+        notes = read_score(folder/row.piece, corpus.encoder.config.steps_per_beat)
+        notes.attrs['composer'] = row.composer
+        yield corpus.tokens(i), corpus.encoder.encode(notes)
+
+
+NAMED = pytest.mark.parametrize('config', [EncodingConfig(), EncodingConfig(velocity_bins=8, tempo_bins=8),
+                                           EncodingConfig(scheme='chordwise', steps_per_beat=4)], ids=['notewise', 'loud', 'chordwise'])
+
+
+@NAMED
+def test_every_piece_of_a_corpus_names_its_composer(build, folder, config):
+    built, plain = build(make_encoder(config)), build(make_encoder(config), out='plain', composer_tokens=False)
+    assert built.encoder.config.composers == ('alto', 'basso') and plain.encoder.config == config
+    for i, (found, expected) in enumerate(as_read(built, folder)):
+        assert (found == expected).all() and (found[:2] == built.encoder.opening(built.manifest.composer[i])).all()
+        assert built.notes(i).attrs['composer'] == built.manifest.composer[i] and built.notes(i).attrs['dropped'] == 0
+        words = plain.encoder.to_text(plain.tokens(i)).split()
+        assert built.encoder.to_text(found).split() == ['xxbos', f'xxcomposer_{built.manifest.composer[i]}', *words[1:]]
+    assert (built.manifest.n_tokens == plain.manifest.n_tokens + 1).all()
+    assert (built.manifest.drop(columns=['n_tokens', 'offset']) == plain.manifest.drop(columns=['n_tokens', 'offset'])).all().all()
+
+
+@NAMED
+def test_a_new_composer_gives_all_pieces_their_right_tokens(build, folder, toy, reads, config):
+    first = build(make_encoder(config))
+    for i in range(12, 16): write_midi(toy.notes(i), folder/'Aaron B.'/f'song {i}.mid') # sorted before the others
+    reads.clear()
+    grown, afresh = build(make_encoder(config)), build(make_encoder(config), out='other')
+    assert grown.encoder.config.composers == ('aaron_b', 'alto', 'basso') and len(grown) == len(first) + 4
+    for corpus in (grown, afresh):
+        assert all((found == expected).all() for found, expected in as_read(corpus, folder))
+        assert [corpus.notes(i).attrs['composer'] for i in range(len(corpus))] == [
+            {'Aaron B.': 'aaron_b'}.get(c, c) for c in corpus.manifest.composer]
+    assert grown.manifest.key.tolist() == afresh.manifest.key.tolist()
+
+
+def test_composers_come_and_go_without_reading_again(build, folder, toy, reads):
+    build(composer_tokens=False)
+    whole, left_out = store_bytes(folder.parent/'s'), ['transposed.mid', 'words.mid'] # these are tried again each time
+    alto, carlo = (folder/who/'op. 1 sonata-1.mid' for who in ('alto', 'carlo'))
+    carlo.parent.mkdir()
+    for here, there, composers in ((alto, alto, ('alto', 'basso')), (alto, carlo, ('alto', 'basso', 'carlo')), (carlo, alto, ('alto', 'basso'))):
+        here.rename(there)
+        reads.clear()
+        built = build()
+        assert built.encoder.config.composers == composers and sorted(reads) == left_out
+        assert all((found == expected).all() for found, expected in as_read(built, folder))
+    reads.clear()
+    build(composer_tokens=False)
+    assert sorted(reads) == left_out and store_bytes(folder.parent/'s') == whole
+
+
+def test_a_stopped_build_resumes_with_composers(build, reads, monkeypatch):
+    monkeypatch.setattr('musiclm.corpus.in_batches', lambda jobs: [(1, [job]) for job in jobs])
+    reads.stop = 5
+    with pytest.raises(KeyboardInterrupt): build()
+    reads.stop = None
+    build()
+    assert len(reads) == 14 # every score once in all
+    assert (np.array(build().store) == np.array(build(out='other').store)).all()
+
+
+def test_composers_of_whom_nothing_can_be_read_have_no_token(build, folder):
+    (folder/'zeno').mkdir()
+    (folder/'zeno'/'words.mid').write_text('no music')
+    assert build().encoder.config.composers == ('alto', 'basso')
+
+
+def test_composers_that_the_encoding_names_itself(build, folder):
+    built = build(NotewiseEncoder(EncodingConfig(composers=('zeno', 'basso'))), composer_tokens=False)
+    assert built.encoder.config.composers == ('zeno', 'basso')
+    for i, (found, expected) in enumerate(as_read(built, folder)):
+        assert (found == expected).all() and built.notes(i).attrs.get('composer') == {'basso': 'basso'}.get(built.manifest.composer[i])
+    assert build(built.encoder, out='t').encoder.config.composers == ('alto', 'basso')
+
+
+def test_composers_who_cannot_be_told_apart_are_refused_before_the_work(build, folder, toy, reads):
+    write_midi(toy.notes(20), folder/'Alto'/'x.mid')
+    with pytest.raises(ValueError, match="^the composers 'Alto' and 'alto' would have one token, xxcomposer_alto: rename one$"): build()
+    with pytest.raises(ValueError, match='would have one token'):
+        build(NotewiseEncoder(EncodingConfig(composers=('alto',))), composer_tokens=False)
+    assert not reads and len(build(NotewiseEncoder(EncodingConfig(composers=('basso',))), composer_tokens=False)) == 13
+
+
+def test_the_fast_path_names_a_composer_too(toy, tmp_path):
+    path = write_midi(toy.notes(2), tmp_path/'t.mid')
+    for config in (EncodingConfig(composers=('bach',)), EncodingConfig(scheme='chordwise', steps_per_beat=4, composers=('bach',))):
+        encoder, notes = make_encoder(config), read_score(path, config.steps_per_beat)
+        if config.scheme == 'chordwise': encoder.fit([notes])
+        for composer in ('Bach', 'Haydn', None):
+            notes.attrs['composer'] = composer
+            assert (encode_file(path, encoder, composer=composer) == encoder.encode(notes)).all()
+        assert (encode_file(path, encoder) == encoder.encode(read_score(path, config.steps_per_beat))).all()
+
+
+def test_clips_of_pieces_that_name_a_composer_do_not(toy):
+    named = toy_corpus(n=24, beats=48, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'))))
+    assert np.isin(named.store, [named.encoder.composers.start, named.encoder.composers.start + 1]).sum() == 24
+    for length in (20, 100):
+        cut, where = clips(named, length, per_piece=20)
+        assert len(cut) > 24 and cut.max() < named.encoder.composers.start
+        assert (where.start == 1).any() # right behind xxbos, where the composer stands
+
+
+def test_composers_of_music21(tmp_path):
+    corpus = music21_corpus(('bach', 'monteverdi'), max_pieces=2, cache=tmp_path/'c', progress=False, workers=1, composer_tokens=True)
+    assert corpus.encoder.config.composers == tuple(sorted(map(composer_slug, corpus.manifest.composer.unique())))
+    for i in range(len(corpus)): assert (corpus.tokens(i)[:2] == corpus.encoder.opening(corpus.manifest.composer[i])).all()
 
 
 def test_a_place_that_cannot_be_written_is_one_error(folder):

@@ -8,10 +8,11 @@ from musiclm.callbacks import MusicalInceptionScore
 from musiclm.corpus import toy_corpus
 from musiclm.critic import (baseline_realness, best_of, clips_of, critic_clips, critic_figures, critic_learner, generated_clips,
                             load_clips, piece_realness, rank, real_clips, realness, save_clips)
+from musiclm.composer import histograms
 from musiclm.data import classifier_dataloaders, lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece
+from musiclm.sampling import Piece, sample
 from musiclm.tokens import EOS, EncodingConfig, NotewiseEncoder
 
 LENGTH, PROMPT = 48, 24
@@ -81,6 +82,39 @@ def test_fakes_come_from_every_generator_and_rule_in_equal_shares(made):
     shares = info[info['label'] == 'fake'].groupby(['split', 'generator', 'rule']).size().unstack([1, 2])
     assert shares.loc['train'].tolist() == [2, 2, 3, 3] or sorted(shares.loc['train']) == [2, 2, 3, 3]
     assert (info[info['label'] == 'real'][['generator', 'rule']] == '').all().all()
+
+
+class Announcer(Whistle):
+    "Writes the tokens of composers wherever it is let, between notes that it draws."
+    def __init__(self, encoder, weight):
+        super().__init__(encoder)
+        self.logits[:] = 0.
+        self.logits[encoder.composers] = weight
+
+
+@pytest.mark.parametrize('constrain', [True, False])
+@pytest.mark.parametrize('prompt_tokens', [1, 2, 24])
+def test_no_clip_names_a_composer(prompt_tokens, constrain):
+    named = toy_corpus(n=40, beats=40, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'), velocity_bins=2)))
+    enc, announcer = named.encoder, Announcer(named.encoder, 8. if constrain else 3.)
+    fakes, _ = generated_clips(announcer, named, 'train', 6, LENGTH, prompt_tokens, constrain=constrain, random_freq=1., top_k=None)
+    reals, _ = real_clips(named, 'train', None, LENGTH, prompt_tokens - 1, per_piece=40) # from the first token behind xxbos on
+    pieces = sample(announcer, 6, 300, constrain=constrain, random_freq=1., top_k=None, min_tokens=300)
+    assert sum((p.ids >= enc.composers.start).sum() for p in pieces) >= 4 # it does write them
+    judged, _ = clips_of(pieces, LENGTH)
+    for found in (fakes, reals, judged): assert found.max() < enc.composers.start and found.shape[1] == LENGTH
+    counts = histograms(np.r_[fakes, reals], enc)
+    assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 2*49
+
+
+def test_a_grammar_goes_on_from_prompts_that_name_a_composer():
+    named = toy_corpus(n=12, beats=40, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'))))
+    enc, ngram = named.encoder, NGram.fit([named.tokens(i) for i in range(12)], named.vocab, named.encoder.config, order=4, transpositions=(0, 1))
+    prompts = [enc.opening('alto'), enc.opening('basso'), enc.opening(), named.tokens(0)[:30]]
+    for p, prompt in zip(sample(ngram, 4, 200, prompts, top_k=None, random_freq=1., min_tokens=200), prompts):
+        assert (p.ids[:len(prompt)] == prompt).all() and (p.ids[2:] < enc.composers.start).all()
+        assert p.notes.attrs['dropped'] == 0 and p.notes.attrs.get('composer') == enc.decode(p.ids[:2]).attrs.get('composer')
+        assert len(prompt) == 1 or p.notes.attrs['composer'] in ('alto', 'basso')
 
 
 def test_clips_of_a_split_are_of_its_works(corpus, made):

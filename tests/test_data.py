@@ -6,7 +6,7 @@ from fastai.data.all import DataBlock
 
 from musiclm.corpus import clips, toy_corpus
 from musiclm.data import LMLoader, RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
-from musiclm.tokens import BOS
+from musiclm.tokens import BOS, EncodingConfig, NotewiseEncoder
 
 BS, SEQ = 4, 25
 
@@ -112,6 +112,30 @@ def test_a_data_block_of_its_own(corpus):
     text = np.concatenate([corpus.tokens(i) for i in (3, 4)])
     rows = read(dls.valid)[0]
     assert np.array_equal(rows.ravel(), text[:rows.size])
+
+
+@pytest.fixture(scope='module')
+def named(): return toy_corpus(n=16, beats=24, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'))))
+
+
+def test_the_text_of_a_language_model_names_composers_in_every_key(named):
+    enc, who = named.encoder, {tuple(named.tokens(i)): named.manifest.composer[i] for i in named.indices('train')}
+    pieces = cut_at_bos(read(lm_dataloaders(named, bs=1, seq_len=SEQ, semitones=(2, 2)).train)[0])
+    assert len(pieces) == len(who)
+    for piece in pieces[:-1]:
+        composer = who[tuple(enc.transpose(piece, -2))]
+        assert (piece[:2] == enc.opening(composer)).all() and (piece[2:] < enc.composers.start).all()
+
+
+def test_pieces_moved_by_their_notes_keep_their_composer_and_clips_have_none(named):
+    enc, move = named.encoder, RandomTranspose(named.encoder, (3, 3))
+    move.tables = None # as in an encoding that has no tables
+    for i in range(4):
+        whole, clip = (torch.from_numpy(x.astype(np.int64)) for x in (named.tokens(i), enc.clip(named.tokens(i), 1, 60)))
+        assert np.array_equal(move.encodes(whole).numpy(), enc.transpose(named.tokens(i), 3))
+        assert move.encodes(whole)[1] == whole[1] >= enc.composers.start
+        moved = move.encodes(clip)
+        assert len(moved) == 60 and moved.max() < enc.composers.start and not torch.equal(moved, clip)
 
 
 @pytest.fixture(scope='module')

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musiclm.encoders import make_encoder
+from musiclm.encoders import make_encoder, with_composers
 from musiclm.notes import note_table, transpose
-from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder, composer_slug, composer_slugs
 
 CONFIGS = {
     'default': EncodingConfig(),
@@ -21,6 +21,10 @@ CONFIGS = {
     'loudness': EncodingConfig(velocity_bins=8),
     'loudness and tempo': EncodingConfig(velocity_bins=32, tempo_bins=24, part_order=('p', 'v')),
     'trio in full': EncodingConfig(parts=('v', 'p', 'b'), velocity_bins=127, tempo_bins=64),
+    'composers': EncodingConfig(composers=('bach', 'robert_schumann')),
+    'loudness and composers': EncodingConfig(velocity_bins=8, composers=('bach',)),
+    'tempo and composers': EncodingConfig(tempo_bins=8, composers=('robert_schumann', 'bach', 'haydn')),
+    'all options': EncodingConfig(parts=('v', 'p', 'b'), velocity_bins=32, tempo_bins=24, composers=('bach', 'robert_schumann')),
 }
 CASES = pytest.mark.parametrize('config', CONFIGS.values(), ids=CONFIGS.keys())
 
@@ -33,13 +37,14 @@ def note_tables(draw, config):
     rows = draw(st.lists(note, max_size=40) | st.lists(note, max_size=40).map(lambda r: [(a%7, *b) for a, *b in r]))
     table = note_table(*np.array(rows, np.int64).reshape(-1, 5).T, steps_per_beat=config.steps_per_beat)
     if config.tempo_bins: table.attrs['tempos'] = draw(st.lists(st.tuples(st.integers(-90, 3000), st.floats(4, 1000)), max_size=8))
+    table.attrs['composer'] = draw(st.sampled_from([None, 'Bach', 'robert_schumann', 'Clara Schumann']))
     return table
 
 
 def same(a, b):
-    "Are two note tables equal, column by column, and in their tempos?"
+    "Are two note tables equal, column by column, and in their tempos and composers?"
     return (list(a.columns) == list(b.columns) and (a.values.shape == b.values.shape) and (a.values == b.values).all()
-            and a.attrs.get('tempos') == b.attrs.get('tempos'))
+            and all(a.attrs.get(k) == b.attrs.get(k) for k in ('tempos', 'composer')))
 
 
 @CASES
@@ -160,9 +165,10 @@ def test_grammar_writes_normal_form(config):
 @settings(max_examples=30, deadline=None)
 def test_grammar_allows_every_piece(config, data):
     enc = NotewiseEncoder(config)
-    ids = torch.as_tensor(enc.encode(data.draw(note_tables(config))).astype(np.int64))
+    notes = data.draw(note_tables(config))
+    ids = torch.as_tensor(enc.encode(notes).astype(np.int64))
     grammar = enc.grammar(1)
-    for token in ids[1:] if len(ids) > 2 else []:
+    for token in ids[1:] if len(notes) else []:
         assert grammar.legal()[0, token]
         grammar.advance(token[None])
 
@@ -199,20 +205,25 @@ def test_foreign_grid_and_parts_are_refused():
     ({'pitch_range': (60, 70)}, 'under an octave'), ({'pitch_range': (0, 128)}, 'within 0..127'),
     ({'fold_violin': True, 'pitch_range': (21, 65)}, 'under an octave'), ({'max_wait': 0}, 'max_wait'),
     ({'part_order': ('v', 'x')}, 'part_order'), ({'parts': ('v', 'v')}, 'once'), ({'parts': ('V1',)}, 'lower-case'),
-    ({'steps_per_beat': 0}, 'steps_per_beat'), ({'scheme': 'remi'}, 'remi')])
+    ({'steps_per_beat': 0}, 'steps_per_beat'), ({'scheme': 'remi'}, 'remi'), ({'composers': 'bach'}, 'several names'),
+    ({'composers': ('J.S. Bach',)}, "'j_s_bach'"), ({'composers': ('bach', 'bach')}, 'once'), ({'composers': ('',)}, 'not spelled'),
+    ({'composers': (3,)}, 'not spelled'), ({'composers': [f'c{i}' for i in range(5000)]}, 'at most 4096'),
+    ({'composers': ('bach',), 'scheme': 'miditok', 'tokenizer': '{}'}, 'MidiTok has none')])
 def test_contradicting_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message): EncodingConfig(**options)
 
 
+@pytest.mark.parametrize('composers', [(), ('bach', 'robert_schumann')], ids=['plain', 'composers'])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_chordwise_law(data):
-    config = EncodingConfig(scheme='chordwise', steps_per_beat=4, part_order=('p', 'v'))
+def test_chordwise_law(composers, data):
+    config = EncodingConfig(scheme='chordwise', steps_per_beat=4, part_order=('p', 'v'), composers=composers)
     notes = data.draw(note_tables(config))
     enc = ChordwiseEncoder(config).fit([notes])
     ids = enc.encode(notes)
     assert same(enc.decode(ids), enc.normalise(notes)) and enc.n_replaced == 0
     assert (make_encoder(config, enc.vocab.itos).encode(notes) == ids).all()
+    assert enc.decode(enc.transpose(ids, 1)).attrs.get('composer') == enc.decode(ids).attrs.get('composer')
     assert enc.decode(data.draw(st.lists(st.integers(-5, 5000), max_size=60))).attrs['dropped'] >= 0
 
 
@@ -244,3 +255,161 @@ def test_no_note_outlasts_its_limit(config):
         again = enc.encode(notes)[1:]
         closed = np.flatnonzero(enc.kind[row] == enc.WAIT)[-1]
         assert (again[:closed] == row[:closed]).all()
+
+
+# ---- composers
+
+PIECE = note_table([0, 0, 12, 24], [12, 24, 12, 12], [67, 48, 69, 71], part=[0, 1, 0, 0])
+
+
+def chordwise(composers):
+    "An encoder that has learnt the chords of one piece."
+    return ChordwiseEncoder(EncodingConfig(scheme='chordwise', composers=composers)).fit([PIECE])
+
+
+MAKERS = pytest.mark.parametrize('make', [
+    lambda names: NotewiseEncoder(EncodingConfig(composers=names)),
+    lambda names: NotewiseEncoder(EncodingConfig(composers=names, velocity_bins=4, tempo_bins=4)), chordwise],
+    ids=['notewise', 'loudness and tempo', 'chordwise'])
+
+
+@pytest.mark.parametrize('config', [c for c in CONFIGS.values() if not c.composers])
+def test_composers_leave_all_other_ids_and_stored_options_as_they_are(config):
+    old, new = NotewiseEncoder(config), with_composers(NotewiseEncoder(config), ['Mozart', 'Bach'])
+    assert new.vocab.itos == [*old.vocab.itos, 'xxcomposer_bach', 'xxcomposer_mozart']
+    assert (new.tempo, new.loud) == (old.tempo, old.loud) and 'composers' not in old.config.to_json()
+    for name in ('kind', 'part_of', 'pitch_of', 'wait_of', 'rank', 'level_of', 'voice_of'):
+        assert (getattr(new, name)[:len(old.vocab)] == getattr(old, name)).all()
+    assert EncodingConfig.from_json(new.config.to_json()) == new.config and isinstance(new.config.composers, tuple)
+    assert EncodingConfig.from_json(old.config.to_json()) == old.config
+
+
+@MAKERS
+def test_a_composer_stands_behind_the_beginning_and_nowhere_else(make):
+    enc, plain = make(('bach', 'mozart')), make(())
+    notes = PIECE.copy()
+    for given, told in (('Mozart', 'mozart'), ('mozart', 'mozart'), ('Haydn', None), (None, None), (float('nan'), None)):
+        notes.attrs['composer'] = given
+        text = plain.to_text(plain.encode(notes)).split()
+        if told: text.insert(1, f'xxcomposer_{told}')
+        ids = enc.encode(notes)
+        assert enc.to_text(ids).split() == text and ids.dtype == np.uint16 and (enc.from_text(' '.join(text)) == ids).all()
+        back = enc.decode(ids)
+        assert back.attrs.get('composer') == told and back.attrs['dropped'] == 0 and same(back, enc.normalise(notes))
+    bach, plain = enc.opening('bach')[1], enc.encode(PIECE.copy())
+    for at in range(len(plain)): # anywhere else it is dropped, and counted
+        back = enc.decode(np.insert(plain, at, bach))
+        expected = {0: (None, 2), 1: ('bach', 0)}.get(at, (None, 1)) # in front it takes the beginning its place as well
+        assert (back.attrs.get('composer'), back.attrs['dropped']) == expected
+        assert (back.values == enc.decode(plain).values).all()
+        infix = enc.decode(np.insert(plain[1:], min(at, len(plain) - 2), bach)) # nor has an infix a place for it
+        assert (infix.attrs.get('composer'), infix.attrs['dropped']) == (None, 1)
+    assert enc.decode(np.r_[plain, bach]).attrs['dropped'] == 1 # behind the end
+    twice = enc.decode(np.r_[enc.opening('bach'), enc.opening('mozart')[1:], plain[1:]])
+    assert (twice.attrs['composer'], twice.attrs['dropped']) == ('bach', 1)
+
+
+@MAKERS
+def test_an_opening_names_a_composer_that_the_encoding_knows(make):
+    enc = make(('bach', 'robert_schumann'))
+    assert enc.opening().tolist() == [BOS] and enc.opening().dtype == enc.opening('bach').dtype == np.uint16
+    assert enc.to_text(enc.opening('Robert Schumann')) == 'xxbos xxcomposer_robert_schumann'
+    with pytest.raises(ValueError, match="^the encoding knows no composer 'Haydn'; it knows bach, robert_schumann$"): enc.opening('Haydn')
+    with pytest.raises(ValueError, match='it knows none'): make(()).opening('Haydn')
+
+
+def after(enc, ids):
+    "What may follow ids."
+    grammar = enc.grammar(1)
+    for token in ids: grammar.advance(torch.tensor([int(token)]))
+    return grammar.legal()[0].numpy()
+
+
+@MAKERS
+def test_the_grammar_allows_a_composer_behind_the_beginning_only(make):
+    enc, plain = make(('bach', 'mozart')), make(())
+    mine, ids = np.zeros(len(enc.vocab), bool), enc.encode(PIECE)
+    mine[enc.composers] = True
+    assert after(enc, [BOS])[mine].all() and enc.grammar(1).legal()[0].numpy()[mine].all()
+    named = enc.opening('mozart')
+    assert not after(enc, named)[mine].any()
+    assert (after(enc, named)[~mine] == after(plain, [BOS])).all()
+    for n in range(2, len(ids)):
+        assert after(enc, ids[:n - 1])[ids[n - 1]] and after(enc, np.r_[named, ids[1:n - 1]])[ids[n - 1]]
+        assert not after(enc, ids[:n])[mine].any()
+        for begin in (ids[:1], named): # named or not, it goes on as it would without composers
+            assert (after(enc, np.r_[begin, ids[1:n]])[~mine] == after(plain, plain.encode(PIECE)[:n])).all()
+        strayed = np.r_[ids[:n], named[1], ids[n:n]] # where it has no meaning it changes nothing
+        assert (after(enc, strayed)[~mine] == after(enc, ids[:n])[~mine]).all()
+
+
+def test_rows_with_and_without_a_composer_side_by_side():
+    enc = NotewiseEncoder(EncodingConfig(composers=('bach', 'mozart'), velocity_bins=4, tempo_bins=4))
+    grammar, first = enc.grammar(3, max_note=24), torch.tensor([BOS, BOS, BOS])
+    grammar.advance(first)
+    v60 = enc.vocab.stoi['v60']
+    grammar.advance(torch.tensor([enc.composers.start, v60, enc.composers.start + 1]))
+    assert grammar.legal()[:, v60].tolist() == [True, False, True]
+    assert grammar.legal()[:, 3].tolist() == [False, True, False] # no wait before the first note
+    assert not grammar.legal()[:, enc.composers].any()
+
+
+@MAKERS
+def test_a_transposed_piece_keeps_its_composer(make):
+    enc, notes = make(('bach', 'mozart')), PIECE.copy()
+    notes.attrs['composer'] = 'mozart'
+    for semitones in (-60, -1, 0, 1, 60): # by table, and by notes where they fold
+        moved = enc.transpose(enc.encode(notes), semitones)
+        assert (moved[:2] == enc.opening('mozart')).all()
+        assert enc.decode(moved).attrs['composer'] == 'mozart' and enc.decode(moved).attrs['dropped'] == 0
+    assert (enc.transposition(2)[enc.composers] == np.arange(len(enc.vocab))[enc.composers]).all()
+
+
+@MAKERS
+@pytest.mark.parametrize('start', [0, 1, 2, 3, 40])
+def test_a_clip_never_holds_a_composer(make, start):
+    enc, rng = make(('bach', 'mozart')), np.random.default_rng(0)
+    notes = note_table(np.arange(300)*4, rng.integers(1, 20, 300), rng.integers(40, 80, 300), rng.integers(1, 128, 300), rng.integers(0, 2, 300))
+    notes.attrs['composer'] = 'mozart'
+    if enc.config.tempo_bins: notes.attrs['tempos'] = [(0, 60.), (400, 200.)]
+    ids = enc.encode(notes)
+    assert ids[1] == enc.opening('mozart')[1]
+    clip = enc.clip(ids, start, 100)
+    stray = enc.clip(np.insert(ids, start + 20, ids[1]), start, 100) # a generator without its grammar may write it anywhere
+    for found in (clip, stray):
+        assert len(found) == 100 and not np.isin(found, np.arange(len(enc.vocab))[enc.composers]).any()
+    assert (clip == stray).all()
+
+
+def test_chords_learnt_before_take_composers_on():
+    plain = chordwise(())
+    named = with_composers(plain, ['Bach', 'Mozart', 'Bach'])
+    assert named.vocab.itos == [*plain.vocab.itos[:3], 'xxcomposer_bach', 'xxcomposer_mozart', *plain.vocab.itos[3:]]
+    assert named.is_fit and (named.encode(PIECE)[1:-1] == plain.encode(PIECE)[1:-1] + 2).all()
+    assert with_composers(named, ['Haydn']).vocab.itos[3:5] == ['xxcomposer_haydn', plain.vocab.itos[3]]
+    assert not with_composers(ChordwiseEncoder(), ['Bach']).is_fit and with_composers(plain, []) is plain
+    for composers in ((), ('bach',), ('mozart', 'bach'), ('bach', 'mozart', 'haydn')):
+        with pytest.raises(ValueError, match='not those of the encoding'):
+            make_encoder(EncodingConfig(scheme='chordwise', composers=composers), named.vocab.itos)
+    with pytest.raises(ValueError, match='max_size'): ChordwiseEncoder(named.config).fit([PIECE], max_size=6)
+    assert len(ChordwiseEncoder(named.config).fit([PIECE], max_size=8).vocab) == 8
+
+
+@given(name=st.text(max_size=20))
+def test_a_spelling_is_its_own_spelling(name):
+    slug = composer_slug(name)
+    assert composer_slug(slug) == slug == slug.lower() and all(c.isalnum() or c in '_-' for c in slug)
+    if slug: EncodingConfig(composers=(slug,))
+
+
+def test_every_letter_is_spelled_once_and_for_all():
+    for c in map(chr, [*range(0x3100), *range(0xa640, 0xab70), *range(0xac00, 0xd7a4, 7), *range(0xf900, 0x10000), *range(0x1d400, 0x1d800)]):
+        slug = composer_slug(f'a{c}b')
+        assert composer_slug(slug) == slug and not any(s.isspace() or s.isupper() for s in slug), hex(ord(c))
+
+
+def test_names_that_would_have_one_token_are_refused():
+    assert composer_slugs(['Dvořák', 'Bach', 'Dvořák', 'C. Ph. E. Bach']) == ('bach', 'c_ph_e_bach', 'dvorak')
+    with pytest.raises(ValueError, match="'J. S. Bach' and 'j_s_bach' would have one token, xxcomposer_j_s_bach"):
+        composer_slugs(['J. S. Bach', 'Mozart', 'j_s_bach'])
+    with pytest.raises(ValueError, match='no letter'): composer_slugs(['Bach', '???'])
