@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RECIPES', 'Checkpoints', 'sha', 'unwrapped', 'training_settings', 'differences', 'random_state', 'set_random_state',
            'of_every_process', 'training_state', 'set_curves', 'read_checkpoint', 'GuardedClip', 'GeneratorLearner',
-           'recipe', 'BitsPerNote', 'same_tokens', 'model_from', 'generator_learner', 'token_nats', 'batch_nats',
-           'evaluate_lm']
+           'process_group', 'together', 'recipe', 'BitsPerNote', 'same_tokens', 'model_from', 'generator_learner',
+           'token_nats', 'batch_nats', 'evaluate_lm']
 
 # %% ../nbs/10_generator.ipynb #0002
 import hashlib
@@ -39,7 +39,7 @@ from .corpus import Corpus
 from .data import LMLoader
 from .metrics import bootstrap_interval
 from .models import AWDLSTM, bare_model, load_model, load_weights, make_model, save_model
-from .notes import whole_folder
+from .notes import check_place, whole_folder
 from .tokens import BOS
 
 # %% ../nbs/10_generator.ipynb #0005
@@ -54,7 +54,7 @@ class Checkpoints(Callback):
     def after_cancel_fit(self):
         if not self.learn.fault or not self.found(): return
         epoch = read_checkpoint(self.learn, self.found()[-1])
-        self.learn.fault += f'; the model is as it was after epoch {epoch}'
+        self.learn.fault += f'; the model is as it was after epoch {epoch}, which stands in {self.found()[-1]}'
 
 # %% ../nbs/10_generator.ipynb #85500086
 def sha(*parts:bytes) -> str: return hashlib.sha256(b'|'.join(parts)).hexdigest()
@@ -72,8 +72,8 @@ def training_settings(
     course = {k: [np.ravel(f(at)).astype(float).tolist() for at in (0., .1, .25, .4, .6, .8, 1.)] for k, f in scheds.items()}
     hypers = [{k: float(v) for k, v in h.items() if k not in scheds} for h in learn.opt.hypers]
     data = [dl.about() for dl in learn.dls.loaders if isinstance(dl, LMLoader)]
-    found = dict(epochs=learn.n_epoch, model=model.build, vocabulary=sha(*(t.encode() for t in model.vocab.itos)),
-                 encoding=json.loads(model.encoding.to_json()), schedule=course, optimizer=hypers, clip=learn.guarded_clip.max_norm,
+    found = dict(epochs=learn.n_epoch, lr=max(map(max, course['lr'])) if 'lr' in course else None, model=model.build, 
+                 vocabulary=sha(*(t.encode() for t in model.vocab.itos)), encoding=json.loads(model.encoding.to_json()), schedule=course, optimizer=hypers, clip=getattr(getattr(learn, 'guarded_clip', None), 'max_norm', None),
                  bf16=hasattr(learn, 'mixed_precision'), start=learn.start, data=data)
     return json.loads(json.dumps(found))
 
@@ -181,13 +181,15 @@ def read_checkpoint(
 @patch
 def resume(self:Checkpoints) -> int: # The epoch to begin with
     "Go on from the last checkpoint, if there is one; raises `ValueError` where it is of another training."
+    check_place(self.folder/'epoch-00000', 'training.json')
     if not (found := self.found()): return 0
     try: old = json.loads((found[-1]/'training.json').read_text())['settings']
     except (OSError, KeyError, TypeError, ValueError) as e: raise ValueError(f'{found[-1]} cannot be read: {e}') from e
     if differ := differences(old, training_settings(self.learn)):
         (name, a, b), *_ = differ
         why = f'on other music ({name})' if name in ('pieces', 'vocabulary') else f'with {name} {a}, not {b}'
-        raise ValueError(f'{self.folder} holds a training {why}: go on with the same settings, or remove it to begin anew')
+        raise ValueError(f'{self.folder} holds a training {why}: go on with the same settings, or remove it (in '
+                         '`musiclm train`: --anew) to begin anew')
     return read_checkpoint(self.learn, found[-1])
 
 # %% ../nbs/10_generator.ipynb #75793fa8
@@ -233,6 +235,28 @@ class GeneratorLearner(Learner):
             yield
         finally:
             for dl in loaders: dl.share(0, 1)
+
+# %% ../nbs/10_generator.ipynb #c0683214
+@contextmanager
+def process_group():
+    "Gives the rank of this process among those that a launcher started (0 where there is none), and leaves them at the end."
+    if num_distrib() > 1:
+        try: from accelerate import PartialState
+        except ModuleNotFoundError as e:
+            raise ValueError('training in several processes needs accelerate: pip install "musiclm[distributed]"') from e
+        PartialState(cpu=not torch.cuda.is_available())
+    yield rank_distrib()
+    if num_distrib() > 1: torch.distributed.destroy_process_group()
+
+@contextmanager
+def together(
+    learn:Learner, # Of `generator_learner`, in each process of a `process_group`
+):
+    "Within it, fits average the gradients of all processes; where there is one, nothing changes."
+    if num_distrib() <= 1: yield learn
+    else:
+        import fastai.distributed # patches `distrib_ctx` into `Learner`; it cannot be imported without accelerate
+        with learn.distrib_ctx(sync_bn=False, cpu=not torch.cuda.is_available()): yield learn
 
 # %% ../nbs/10_generator.ipynb #785c085d
 RECIPES = {
