@@ -72,9 +72,11 @@ def training_settings(
     course = {k: [np.ravel(f(at)).astype(float).tolist() for at in (0., .1, .25, .4, .6, .8, 1.)] for k, f in scheds.items()}
     hypers = [{k: float(v) for k, v in h.items() if k not in scheds} for h in learn.opt.hypers]
     data = [dl.about() for dl in learn.dls.loaders if isinstance(dl, LMLoader)]
-    found = dict(epochs=learn.n_epoch, lr=max(map(max, course['lr'])) if 'lr' in course else None, model=model.build, 
-                 vocabulary=sha(*(t.encode() for t in model.vocab.itos)), encoding=json.loads(model.encoding.to_json()), schedule=course, optimizer=hypers, clip=getattr(getattr(learn, 'guarded_clip', None), 'max_norm', None),
-                 bf16=hasattr(learn, 'mixed_precision'), start=learn.start, data=data)
+    found = dict( # the first that differs is what a refusal names
+        model=model.build, start=learn.start, vocabulary=sha(*(t.encode() for t in model.vocab.itos)),
+        encoding=json.loads(model.encoding.to_json()), data=data, epochs=learn.n_epoch,
+        lr=max(map(max, course['lr'])) if 'lr' in course else None, schedule=course, optimizer=hypers,
+        clip=getattr(getattr(learn, 'guarded_clip', None), 'max_norm', None), bf16=hasattr(learn, 'mixed_precision'))
     return json.loads(json.dumps(found))
 
 def differences(a, b, name:str='') -> list: # (name, a value, another)
@@ -187,7 +189,7 @@ def resume(self:Checkpoints) -> int: # The epoch to begin with
     except (OSError, KeyError, TypeError, ValueError) as e: raise ValueError(f'{found[-1]} cannot be read: {e}') from e
     if differ := differences(old, training_settings(self.learn)):
         (name, a, b), *_ = differ
-        why = f'on other music ({name})' if name in ('pieces', 'vocabulary') else f'with {name} {a}, not {b}'
+        why = dict(pieces='on other music', vocabulary='with other tokens', start='from other weights').get(name, f'with {name} {a}, not {b}')
         raise ValueError(f'{self.folder} holds a training {why}: go on with the same settings, or remove it (in '
                          '`musiclm train`: --anew) to begin anew')
     return read_checkpoint(self.learn, found[-1])
