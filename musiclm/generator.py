@@ -221,6 +221,8 @@ class GeneratorLearner(Learner):
         except ValueError as e: # the fit ends in order, and says it then
             self.fault = str(e)
             return
+        if first and hasattr(getattr(self, 'progress', None), 'mbar'): self.progress.mbar.update(0) # bars begin at 0
+        for epoch, row in enumerate(self.recorder.values): self.logger([epoch, *row, 'before'])
         for self.epoch in range(first, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
             if keep: keep.write()
