@@ -10,6 +10,7 @@ __all__ = ['RECIPES', 'Checkpoints', 'sha', 'unwrapped', 'training_settings', 'd
 
 # %% ../nbs/10_generator.ipynb #0002
 import hashlib
+import inspect
 import json
 import random
 import shutil
@@ -50,6 +51,7 @@ class Checkpoints(Callback):
         every:int=1, # Epochs between checkpoints; the last epoch always has one
     ):
         self.folder, self.every = Path(folder), every
+    def before_fit(self): assert isinstance(self.learn, GeneratorLearner), 'checkpoints are for the Learner of generator_learner'
     def found(self): return sorted(p for p in self.folder.glob('epoch-*') if (p/'training.json').is_file())
     def after_cancel_fit(self):
         if not self.learn.fault or not self.found(): return
@@ -73,7 +75,7 @@ def training_settings(
     hypers = [{k: float(v) for k, v in h.items() if k not in scheds} for h in learn.opt.hypers]
     data = [dl.about() for dl in learn.dls.loaders if isinstance(dl, LMLoader)]
     found = dict( # the first that differs is what a refusal names
-        model=model.build, start=learn.start, vocabulary=sha(*(t.encode() for t in model.vocab.itos)),
+        model=model.build, start=learn.start_hash, vocabulary=sha(*(t.encode() for t in model.vocab.itos)),
         encoding=json.loads(model.encoding.to_json()), data=data, epochs=learn.n_epoch,
         lr=max(map(max, course['lr'])) if 'lr' in course else None, schedule=course, optimizer=hypers,
         clip=getattr(getattr(learn, 'guarded_clip', None), 'max_norm', None), bf16=hasattr(learn, 'mixed_precision'))
@@ -210,7 +212,7 @@ class GuardedClip(GradientClip):
 # %% ../nbs/10_generator.ipynb #e72a5116
 class GeneratorLearner(Learner):
     "A `Learner` that goes on from checkpoints, shares its rows among processes, and says in one line why it stopped."
-    fault = start = None
+    fault = start_hash = None
     def fit(self, *args, **kwargs):
         self.fault = None
         with self.shared_rows(): super().fit(*args, **kwargs)
@@ -221,8 +223,9 @@ class GeneratorLearner(Learner):
         except ValueError as e: # the fit ends in order, and says it then
             self.fault = str(e)
             return
-        if first and hasattr(getattr(self, 'progress', None), 'mbar'): self.progress.mbar.update(0) # bars begin at 0
-        for epoch, row in enumerate(self.recorder.values): self.logger([epoch, *row, 'before'])
+        if first:
+            if hasattr(getattr(self, 'progress', None), 'mbar'): self.progress.mbar.update(0) # a bar must begin at 0
+            for epoch, row in enumerate(self.recorder.values): self.logger([epoch, *row, 'before'])
         for self.epoch in range(first, self.n_epoch):
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
             if keep: keep.write()
@@ -314,8 +317,10 @@ def model_from(
     old = bare_model(load_model(start) if isinstance(start, (str, Path)) else start)
     if getattr(old, 'build', {}).get('kind') != 'generator' or not isinstance(old, torch.nn.Module):
         raise ValueError(f'fine-tuning starts from a generator that can be trained, not from {type(old).__name__}')
-    for name, want, has in [('arch', arch, old.build['arch']), ('size', size, old.build['size']),
-                            *((k, v, old.build['options'].get(k)) for k, v in (options or {}).items())]:
+    usual = {k: p.default for k, p in inspect.signature(type(old)).parameters.items()}
+    has_all = {**usual, **old.build['options'], 'arch': old.build['arch'], 'size': old.build['size']}
+    for name, want in {**(options or {}), 'arch': arch, 'size': size}.items():
+        has = has_all.get(name)
         if want is not None and want != has: raise ValueError(f'the generator to start from has {name} {has}, not {want}')
     same_tokens(old, dls.vocab, dls.encoder.config)
     model = make_model(len(old.vocab), old.build['arch'], old.build['size'], **old.build['options'])
@@ -351,7 +356,7 @@ def generator_learner(
     if metrics is None: metrics = [accuracy, *([BitsPerNote(dls.notes_per_token)] if hasattr(dls, 'notes_per_token') else [])]
     learn = GeneratorLearner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
                              moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
-    if start is not None: learn.start = sha(*(p.detach().cpu().numpy().tobytes() for p in model.parameters()))
+    if start is not None: learn.start_hash = sha(*(p.detach().cpu().numpy().tobytes() for p in model.parameters()))
     return learn
 
 # %% ../nbs/10_generator.ipynb #0008

@@ -352,7 +352,8 @@ def test_fine_tuning_helps(small, corpus):
     (dict(options=dict(n_hid=32)), 'has n_hid 64, not 32')])
 def test_what_differs_from_the_start_is_refused(small, asked, says):
     with pytest.raises(ValueError, match=says): generator_learner(lm_dataloaders(small, bs=4, device='cpu'), start=learner(small), **asked)
-    generator_learner(lm_dataloaders(small, bs=4, device='cpu'), 'awd_lstm', 'tiny', start=learner(small), options=dict(n_hid=64))
+    generator_learner(lm_dataloaders(small, bs=4, device='cpu'), 'awd_lstm', 'tiny', start=learner(small),
+                      options=dict(n_hid=64, output_p=.05)) # as it is
 
 
 @pytest.mark.parametrize('config,says', [(dict(max_wait=None), 'max_wait 12 against None'),
@@ -381,6 +382,16 @@ def test_every_size_has_its_recipe():
 def test_nothing_of_a_gpu_runs_on_a_cpu(small):
     assert not hasattr(learner(small), 'mixed_precision')
     with pytest.raises(ValueError, match='GPU'): learner(small, bf16=True)
+
+
+def test_a_gpu_that_has_bfloat16_computes_in_it(small, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    dls = lm_dataloaders(small, bs=4, device='cpu')
+    monkeypatch.setattr(type(dls), 'device', torch.device('cuda'))
+    assert generator_learner(dls, size='tiny').mixed_precision.amp_mode.value == 'bf16'
+    assert not hasattr(generator_learner(dls, size='tiny', bf16=False), 'mixed_precision')
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    assert not hasattr(generator_learner(dls, size='tiny'), 'mixed_precision')
 
 
 def bits(learn, corpus):
