@@ -248,6 +248,7 @@ BAD = {
     'train generator store --out X --lr 0': 'lr must be over 0',
     'train generator store --out X --seq-len 0': 'seq-len must be at least 1',
     'train generator store --out X --bs 9999': 'do not fill 9999 rows',
+    'train generator store --out X --arch transformer --size tiny --bs 4 --seq-len 16 --epochs 1 --lr 1e18': 'with a lower lr',
     'train generator store --out X --start nowhere': 'nowhere',
     'train generator store --out X --start who': 'a generator is needed',
     'train generator store --out X --start gen --arch transformer': 'has arch awd_lstm, not transformer',
