@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'whole_or_none', 'pitch_pair',
            'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
-           'save_plot', 'corpora', 'train', 'train_generator', 'train_composer', 'train_critic', 'read_pieces',
-           'generate', 'score', 'compare', 'guess', 'report', 'make_parser', 'main']
+           'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
+           'train_critic', 'read_pieces', 'generate', 'score', 'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #0003
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -165,30 +166,66 @@ def corpora(args):
 
 # %% ../nbs/18_cli.ipynb #000a
 def train(args):
-    "Train a generator, a composer classifier or a critic on a store."
+    "Train a generator, a composer classifier or a critic on a store; an interrupted generator goes on where it stopped."
+    from musiclm.generator import num_distrib, process_group
+    from musiclm.notes import check_place
+    check_place(args.out, 'model.json')
+    for name in ('epochs', 'bs', 'seq_len', 'length', 'clips', 'lr'):
+        value, least = getattr(args, name), 'over 0' if name == 'lr' else 'at least 1'
+        if value is not None and value < (1e-30 if name == 'lr' else 1):
+            raise ValueError(f'--{name.replace("_", "-")} must be {least}, not {value}')
+    if args.what != 'generator':
+        if set_ := [k for k in ('lr', 'seq_len', 'start', 'anew') if getattr(args, k)]:
+            raise ValueError(f'--{set_[0].replace("_", "-")} is an option of generators')
+        if num_distrib() > 1: raise ValueError('several processes can train generators only')
+        args.arch, args.size, args.bs = args.arch or 'awd_lstm', args.size or 'small', args.bs or 32
+    with process_group() as rank: train_and_save(args, rank)
+
+def train_and_save(
+    args,
+    rank:int, # Of this process; the first measures, speaks and saves
+):
+    "`train`, in each of the processes that train together."
     from fastai.torch_core import set_seed
 
     from musiclm.corpus import Corpus
     from musiclm.models import save_model
-    from musiclm.notes import check_place
-    check_place(args.out, 'model.json')
-    for name in ('epochs', 'bs', 'length', 'clips'):
-        if getattr(args, name) < 1: raise ValueError(f'--{name} must be at least 1, not {getattr(args, name)}')
     set_seed(args.seed, reproducible=True)
     corpus = Corpus.load(args.store)
     learn, measure = {'generator': train_generator, 'composer': train_composer, 'critic': train_critic}[args.what](args, corpus)
+    if rank: return
     try: figures = measure()
     except ValueError as e: figures = {'held-out figures': f'none, {e}'}
     for k, v in figures.items(): print(f'{k}: {v}')
-    save_model(learn, args.out, data=str(corpus), figures={k: str(v) for k, v in figures.items()}, seed=args.seed)
+    start = {'start': str(args.start)} if args.start else {}
+    save_model(learn, args.out, data=str(corpus), figures={k: str(v) for k, v in figures.items()}, seed=args.seed, **start)
+    shutil.rmtree(training_place(args.out), ignore_errors=True)
     print(f'model: {args.out}')
+
+# %% ../nbs/18_cli.ipynb #66b32640
+def training_place(out) -> Path:
+    "Where the checkpoints of a model stand while it is trained."
+    out = Path(out).resolve()
+    return out.with_name(f'.{out.name}.training')
 
 def train_generator(args, corpus):
     "A language model of the training pieces, and what measures it."
+    from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
+    from torch.cuda import is_available
+
     from musiclm.data import lm_dataloaders
-    from musiclm.generator import evaluate_lm, generator_learner
-    learn = generator_learner(lm_dataloaders(corpus, bs=args.bs, seed=args.seed), args.arch, args.size)
-    learn.fit_one_cycle(args.epochs)
+    from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recipe, together
+    start = open_model(args.start, 'generator') if args.start else None
+    build = getattr(start, 'build', {})
+    usual = recipe(args.arch or build.get('arch', 'awd_lstm'), args.size or build.get('size', 'small'))
+    dls = lm_dataloaders(corpus, args.bs or usual['bs'], args.seq_len or usual['seq_len'], seed=args.seed,
+                         device='cpu' if num_distrib() > 1 and not is_available() else None)
+    learn = generator_learner(dls, args.arch, args.size, args.lr, start=start)
+    keep = Checkpoints(training_place(args.out))
+    if args.anew and not rank_distrib(): shutil.rmtree(keep.folder, ignore_errors=True)
+    distrib_barrier() # no process looks for checkpoints before they are gone
+    if keep.found() and not rank_distrib(): print(f'going on from {keep.found()[-1]}')
+    with together(learn): learn.fit_one_cycle(args.epochs, cbs=keep)
     return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/18_cli.ipynb #000b
@@ -361,8 +398,13 @@ COMMANDS = {
     corpora: ('musiclm corpora', []),
     train: ('musiclm train generator store --out models/mine', [
         ('what', dict(choices=['generator', 'composer', 'critic'])), ('store', dict(metavar='STORE')),
-        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(default='awd_lstm')), ('--size', dict(default='small')),
-        ('--epochs', dict(type=int, default=5)), ('--bs', dict(type=int, default=32, help='batch size')),
+        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default) or transformer')),
+        ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, default=5)),
+        ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
+        ('--lr', dict(type=float, help='peak learning rate (generator; default: by its size)')),
+        ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 512)')),
+        ('--start', dict(metavar='MODEL', help='fine-tune this one (generator)')),
+        ('--anew', dict(action='store_true', help='forget an interrupted training of the same name (generator)')),
         ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic)')),
         ('--clips', dict(type=int, default=2400, help='clips to train on (composer, critic)')),
         ('--generator', dict(nargs='+', metavar='MODEL', help='generators that a critic learns from')), SEED]),
@@ -405,13 +447,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv=None):
     "Run a command: bad input is one line on standard error and exit 1, an interrupt exit 130."
+    from os import environ
     args = make_parser().parse_args(argv)
+    name = f'musiclm {args.command}' + (f' (process {environ["RANK"]})' if int(environ.get('RANK', 0)) else '')
     try: args.run(args)
     except ValueError as e:
-        print(f'musiclm {args.command}: {e}', file=sys.stderr)
+        print(f'{name}: {e}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        again = '; the same command goes on where it stopped' if args.command in ('demo', 'encode') else ''
-        print(f'\nmusiclm {args.command}: interrupted{again}', file=sys.stderr)
+        goes_on = args.command in ('demo', 'encode') or args.command == 'train' and args.what == 'generator'
+        print(f'\n{name}: interrupted' + ('; the same command goes on where it stopped' if goes_on else ''), file=sys.stderr)
         return 130
     return 0
+
+# %% ../nbs/18_cli.ipynb #df2488a1
+if __name__ == '__main__' and globals().get('__spec__'): sys.exit(main())

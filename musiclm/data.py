@@ -6,6 +6,7 @@
 __all__ = ['RandomTranspose', 'LMLoader', 'ToTokens', 'TokenBlock', 'lm_dataloaders', 'classifier_dataloaders']
 
 # %% ../nbs/07_data.ipynb #0003
+import hashlib
 import random
 
 import numpy as np
@@ -28,7 +29,7 @@ class RandomTranspose(Transform):
         self.encoder, self.moves = encoder, np.arange(semitones[0], semitones[1] + 1)
         tables = [encoder.transposition(int(s)) for s in self.moves]
         self.tables = None if any(t is None for t in tables) else torch.from_numpy(np.stack(tables).astype(np.int64))
-        self.rng = np.random.default_rng(seed)
+        self.seed, self.rng = seed, np.random.default_rng(seed)
     def encodes(self, x:torch.Tensor):
         if not x.ndim: return x # the label of a clip
         if self.tables is None: return self.by_notes(x)
@@ -52,10 +53,13 @@ class LMLoader(TfmdDL):
         self.seq_len, self.shuffle_pieces, self.seed, self.epoch = seq_len, shuffle, seed, 0
         super().__init__(dataset, bs=bs, shuffle=False, num_workers=0, **kwargs)
         if bs < 1 or seq_len < 1: raise ValueError(f'bs and seq_len must be at least 1, not {bs} and {seq_len}')
-        self.n_tokens = sum(len(self.do_item(i)[0]) for i in range(len(dataset)))
-        self.row = (self.n_tokens - 1)//bs
-        if not self.row:
-            raise ValueError(f'{self.n_tokens} tokens do not fill {bs} rows: give more music or a smaller bs')
+        self.n_tokens, known = 0, hashlib.sha256()
+        for i in range(len(dataset)):
+            ids = self.create_item(i)[0].numpy()
+            self.n_tokens += len(ids)
+            known.update(ids.tobytes() + b'|')
+        self.text_hash = known.hexdigest()
+        self.share(0, 1)
     def __len__(self): return -(-self.row//self.seq_len)
     def new(self, dataset=None, cls=None, **kwargs):
         own = dict(seq_len=self.seq_len, seed=self.seed, shuffle=self.shuffle_pieces)
@@ -63,16 +67,52 @@ class LMLoader(TfmdDL):
 
 # %% ../nbs/07_data.ipynb #000b
 @patch
+def share(self:LMLoader,
+    rank:int, # Which process this is
+    n:int, # Processes that read the text together
+):
+    "Lay the text out in `n*bs` rows, and read those of one process."
+    row = (self.n_tokens - 1)//(n*self.bs)
+    if not row:
+        raise ValueError(f'{self.n_tokens} tokens do not fill {n*self.bs} rows: give more music or a smaller bs')
+    self.rank, self.n_ranks, self.row = rank, n, row
+
+@patch
 def create_batches(self:LMLoader, samps):
     "Join the pieces, then read the rows window by window."
     order = np.arange(len(self.dataset))
     if self.shuffle_pieces: np.random.default_rng([self.seed, self.epoch]).shuffle(order)
     self.epoch += 1
     text = torch.cat([self.do_item(int(i))[0] for i in order])
-    row = min(self.row, (len(text) - 1)//self.bs) # in another key a piece may have another length
-    x, y = (text[k:k + self.bs*row].view(self.bs, row) for k in (0, 1))
+    rows = self.n_ranks*self.bs
+    row = min(self.row, (len(text) - 1)//rows) # in another key a piece may have another length
+    mine = slice(self.rank*self.bs, (self.rank + 1)*self.bs)
+    x, y = (text[k:k + rows*row].view(rows, row)[mine] for k in (0, 1))
     for lo in range(0, row, self.seq_len):
         yield x[:, lo:lo + self.seq_len], y[:, lo:lo + self.seq_len]
+
+# %% ../nbs/07_data.ipynb #b9eb2613
+@patch
+def state(self:LMLoader) -> dict: # JSON
+    "Where the loader stands between two epochs."
+    moves = [t.rng.bit_generator.state for t in self.after_item.fs if isinstance(t, RandomTranspose)]
+    return dict(epoch=self.epoch, moves=moves)
+
+@patch
+def set_state(self:LMLoader,
+    state:dict, # From `state`
+):
+    "Stand where another loader of the same pieces and settings stood."
+    self.epoch = state['epoch']
+    for t, rng in zip((t for t in self.after_item.fs if isinstance(t, RandomTranspose)), state['moves']):
+        t.rng.bit_generator.state = rng
+
+@patch
+def about(self:LMLoader) -> dict: # JSON
+    "What the batches depend on: the pieces, as a hash, and every setting."
+    moves = [[t.seed, *t.moves[[0, -1]].tolist()] for t in self.after_item.fs if isinstance(t, RandomTranspose)]
+    return dict(pieces=self.text_hash, bs=self.bs, seq_len=self.seq_len, seed=self.seed, semitones=moves,
+                processes=self.n_ranks)
 
 # %% ../nbs/07_data.ipynb #000d
 class ToTokens(Transform):
@@ -100,7 +140,7 @@ def lm_dataloaders(
     seed:int=0, # Seed of order and transposition
     valid:str='valid', # The split to validate on
     device=None, # Where batches go; None is fastai's default device
-) -> DataLoaders: # `dls.encoder` and `dls.vocab` say how the tokens read
+) -> DataLoaders: # With `.encoder`, `.vocab`, and `.notes_per_token` of the pieces it validates on
     "DataLoaders for a language model over the training pieces of `corpus`, and those of split `valid`."
     enc, split = corpus.encoder, corpus.manifest['split'].to_numpy()
     train, held_out = (np.flatnonzero(split == s).tolist() for s in ('train', valid))
@@ -112,6 +152,8 @@ def lm_dataloaders(
                       item_tfms=RandomTranspose(enc, semitones, seed) if semitones else None)
     dls = block.dataloaders(train + held_out, bs=bs, device=device)
     dls.encoder, dls.vocab = enc, enc.vocab
+    about = corpus.manifest.iloc[held_out]
+    dls.notes_per_token = about['n_notes'].sum()/(about['n_tokens'].sum() - len(about)) # every token but xxbos
     return dls
 
 # %% ../nbs/07_data.ipynb #0011

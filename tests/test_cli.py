@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from musiclm.cli import COMMANDS, main
 from musiclm.corpus import Corpus, toy_corpus
@@ -279,6 +280,14 @@ BAD = {
     'train generator store --out X --size xl': 'xl',
     'train generator store --out X --bs 0': 'bs',
     'train generator store --out X --epochs 0 --size tiny': 'epochs',
+    'train generator store --out X --lr 0': 'lr must be over 0',
+    'train generator store --out X --seq-len 0': 'seq-len must be at least 1',
+    'train generator store --out X --bs 9999': 'do not fill 9999 rows',
+    'train generator store --out X --arch transformer --size tiny --bs 4 --seq-len 16 --epochs 1 --lr 1e18': 'with a lower lr',
+    'train generator store --out X --start nowhere': 'nowhere',
+    'train generator store --out X --start who': 'a generator is needed',
+    'train generator store --out X --start gen --arch transformer': 'has arch awd_lstm, not transformer',
+    'train composer store --out X --start gen': '--start is an option of generators',
     'train composer store --out X --length 9999': '9999',
     'train critic store --out X': '--generator',
     'train critic store --out X --generator foreign': 'foreign',
@@ -341,3 +350,42 @@ def test_an_interrupt_leaves_nothing_half_written(place, monkeypatch, capsys):
     monkeypatch.setattr(musiclm.report, 'write_report', interrupted)
     assert call('generate gen --out X --n 1 --tokens 5') == 130
     assert tree(place) == before and said(capsys.readouterr().err)[-1] == 'musiclm generate: interrupted'
+
+
+def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
+    from musiclm.generator import Checkpoints
+    line, before, write = f'train generator store {TINY.replace("1", "3", 1)} --out', tree(place), Checkpoints.write
+    def stop(self):
+        write(self)
+        if self.learn.epoch == 1: raise KeyboardInterrupt
+    assert call(line, 'whole') == 0
+    monkeypatch.setattr(Checkpoints, 'write', stop)
+    assert call(line, 'X') == 130
+    assert said(capsys.readouterr().err)[-1] == 'musiclm train: interrupted; the same command goes on where it stopped'
+    assert 'X' not in tree(place) and [p.name for p in (place/'.X.training').iterdir()] == ['epoch-00002']
+    monkeypatch.undo()
+    assert call(line, 'X', '--lr', .001) == 1
+    assert 'with lr 0.012, not 0.001' in capsys.readouterr().err and (place/'.X.training').is_dir()
+    assert call(line, 'X') == 0
+    assert 'going on from' in capsys.readouterr().out and not (place/'.X.training').exists()
+    a, b = (load_model(place/m).state_dict() for m in ('X', 'whole'))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    shutil.copytree(place/'X', place/'.X.training'/'epoch-00001')
+    (place/'.X.training'/'epoch-00001'/'training.json').write_text('of another time')
+    assert call(line, 'X') == 1 and call(line, 'X', '--anew') == 0
+    for name in ('X', 'whole'): shutil.rmtree(place/name)
+    assert tree(place) == before
+
+
+def test_fine_tuning_by_the_command(place, capsys):
+    assert call('train generator store --out X --start gen --epochs 1 --bs 4 --seq-len 16') == 0
+    old, new = load_model(place/'gen'), load_model(place/'X')
+    assert new.build == old.build and new.card['start'] == 'gen' and 'bits_per_note' in new.card['figures']
+    shutil.rmtree(place/'X')
+
+
+def test_only_generators_train_in_several_processes(place, monkeypatch, capsys):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+    assert call(f'train composer store --out X {CLIPS}') == 1
+    assert capsys.readouterr().err == 'musiclm train (process 1): several processes can train generators only\n'
