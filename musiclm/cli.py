@@ -6,7 +6,8 @@
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'whole_or_none', 'pitch_pair',
            'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
            'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
-           'train_critic', 'read_pieces', 'generate', 'score', 'compare', 'guess', 'report', 'make_parser', 'main']
+           'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'pieces_for', 'score',
+           'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/18_cli.ipynb #0003
 import argparse
@@ -284,31 +285,66 @@ def read_pieces(folder, encoder):
     if not pieces: raise ValueError(f'{folder} holds no MIDI file that can be read')
     return pieces
 
+# %% ../nbs/18_cli.ipynb #b400d16d
+def by_part(text, number=float): # A number, None, or a dict of them by part
+    "The value of an option of sampling: one for all, or PART=VALUE,PART=VALUE."
+    read = lambda t: None if t.lower() == 'none' else number(t)
+    return {k: read(v) for k, v in (w.split('=') for w in text.split(','))} if '=' in text else read(text)
+
+def whole_by_part(text): return by_part(text, int)
+
+def prompts_for(args, model, encoder) -> tuple: # Prompts or None, and a name for each
+    "What pieces go on from: scores of one's own, or openings of held-out works."
+    from musiclm.corpus import Corpus
+    from musiclm.sampling import held_out_prompts
+    if args.prompt and args.store: raise ValueError('give --prompt or --store, not both')
+    if args.given and not args.prompt: raise ValueError('--given needs the scores whose part is given: --prompt FILE')
+    if args.store:
+        corpus = Corpus.load(args.store)
+        if corpus.vocab != model.vocab: raise ValueError(f'{args.store} has another vocabulary than the generator')
+        prompts, rows = held_out_prompts(corpus, 'test', args.n, args.prompt_tokens, args.seed)
+        return prompts, [f'{r.piece} ({r.composer})' for r in rows.itertuples()]
+    prompts = [encoder.encode(read_with(encoder, path)) for path in args.prompt or ()]
+    if not args.given: prompts = [p[:args.prompt_tokens] for p in prompts]
+    return prompts or None, [Path(p).name for p in args.prompt or ()]
+
 # %% ../nbs/18_cli.ipynb #000e
 def generate(args):
     "Generate pieces as MIDI files, and let a critic pick the best."
-    from tqdm import tqdm
-
-    from musiclm.critic import best_of
-    from musiclm.notes import check_place, whole_folder
-    from musiclm.report import write_report
-    from musiclm.sampling import sample
-    from musiclm.encoders import make_encoder
+    from musiclm.generator import process_group
+    from musiclm.notes import check_place
     check_place(args.out, 'index.html')
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
-    model, critic = open_model(args.generator, 'generator'), open_model(args.critic, 'critic') if args.critic else None
-    encoder, prompts = make_encoder(model.encoding, model.vocab.itos), None
-    if args.prompt:
-        prompts = [encoder.encode(read_with(encoder, args.prompt))[:args.prompt_tokens]]
-    with tqdm(total=args.n, unit='piece') as bar:
-        pieces = sample(model, args.n, args.tokens, prompts, args.batch_size, args.random_freq, args.top_k, args.top_p,
-                        args.temperature, seed=args.seed, progress=lambda n: bar.update(n - bar.n))
-    for p in pieces: p.info['name'] = f'Piece {p.info["index"] + 1}'
-    if prompts:
-        for p in pieces: p.info['prompt'] = Path(args.prompt).name
-    if critic is not None: pieces = best_of(critic, pieces, args.best or len(pieces))
+    with process_group() as rank: pieces = pieces_for(args, rank)
+    if rank: return
+    if args.critic:
+        from musiclm.critic import best_of
+        pieces = best_of(open_model(args.critic, 'critic'), pieces, args.best or len(pieces))
+    from musiclm.notes import whole_folder
+    from musiclm.report import write_report
     with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
+
+def pieces_for(args, rank:int) -> list: # `Piece`s
+    "What `generate` writes, in each of the processes that share the work; the first gathers all."
+    from fastai.torch_core import num_distrib
+    from tqdm import tqdm
+
+    from musiclm.encoders import make_encoder
+    from musiclm.sampling import gather_pieces, sample
+    model = open_model(args.generator, 'generator')
+    if args.critic: open_model(args.critic, 'critic') # or says what is wrong, before the work
+    encoder, k = make_encoder(model.encoding, model.vocab.itos), max(num_distrib(), 1)
+    prompts, names = prompts_for(args, model, encoder)
+    with tqdm(total=-(-args.n//k), unit='piece', disable=rank > 0) as bar:
+        pieces = sample(model, args.n, args.tokens, prompts, args.batch_size, random_freq=args.random_freq, top_k=args.top_k,
+                        top_p=args.top_p, min_p=args.min_p, temperature=args.temperature, seed=args.seed, n_beats=args.beats,
+                        composer=args.composer, given_part=args.given, precision=args.precision, shard=(rank, k),
+                        progress=lambda n: bar.update(n - bar.n))
+    for p in pieces:
+        p.info['name'] = f'Piece {p.info["index"] + 1}'
+        if names: p.info['prompt'] = names[p.info['prompt']%len(names)]
+    return gather_pieces(pieces, encoder)
 
 # %% ../nbs/18_cli.ipynb #0010
 def score(args):
@@ -417,10 +453,21 @@ COMMANDS |= {
     generate: ('musiclm generate models/mine --n 100 --tokens 1000 --critic models/critic --best 5 --out pieces', [
         ('generator', dict(metavar='GENERATOR')), N, ('--tokens', dict(type=int, default=2000, help='tokens of each piece')),
         ('--out', dict(required=True, metavar='DIR')), ('--critic', dict(metavar='MODEL')),
-        ('--best', dict(type=int, help='keep so many, by the critic')), ('--prompt', dict(metavar='FILE', help='a score to go on from')),
-        ('--prompt-tokens', dict(type=int, default=200, help='how much of it is used')), ('--batch-size', dict(type=int, default=32)),
-        ('--random-freq', dict(type=float, default=.5, help='how often a token is drawn, not the likeliest')),
-        ('--top-k', dict(type=int, default=5)), ('--top-p', dict(type=float)), ('--temperature', dict(type=float, default=1.)), SEED]),
+        ('--best', dict(type=int, help='keep so many, by the critic')),
+        ('--prompt', dict(nargs='+', metavar='FILE', help='scores to go on from, in turn')),
+        ('--store', dict(metavar='STORE', help='go on from openings of its test works')),
+        ('--prompt-tokens', dict(type=int, default=200, help='how much of a prompt is used (default: %(default)s)')),
+        ('--given', dict(metavar='PART', help='this part plays as in the prompts; the others are written to it')),
+        ('--composer', dict(nargs='+', metavar='NAME', help='composers whose tokens open the pieces, in turn')),
+        ('--beats', dict(type=float, help='stop so many beats behind the prompt')),
+        ('--batch-size', dict(type=int, default=32, help='pieces side by side (default: %(default)s)')),
+        ('--random-freq', dict(type=by_part, default=.5, help='how often a token is drawn, not the likeliest; like the next four '
+                               'one value for all, or by part as v=1,p=0.2 (other=… for waits)')),
+        ('--top-k', dict(type=whole_by_part, default=5, help='draw from so many, or none (default: %(default)s)')),
+        ('--top-p', dict(type=by_part, help='… from the fewest of this probability')),
+        ('--min-p', dict(type=by_part, help='… from those this fraction as likely as the likeliest')),
+        ('--temperature', dict(type=by_part, default=1., help='divides the logits')),
+        ('--precision', dict(default='auto', help='fp32, bf16 or int8 (default: the quickest there is)')), SEED]),
     score: ('musiclm score pieces --composer models/composer', [
         ('source', dict(metavar='DIR|GENERATOR')), JUDGE, ('--n', dict(type=int, default=256, help='pieces of a generator')), SEED]),
     compare: ('musiclm compare models/a models/b --composer models/composer --store store', [

@@ -240,13 +240,12 @@ def run_pieces(self:Demo):
 @patch
 def keep_pieces(self:Demo, pieces):
     "Leave the pieces for the stages that follow."
-    write_json([dict(ids=p.ids, prompt_len=p.prompt_len, info=p.info) for p in pieces], self.work/'pieces.json')
+    write_json([p.as_json() for p in pieces], self.work/'pieces.json')
 
 @patch
 def read_pieces(self:Demo):
     "The pieces as `keep_pieces` left them."
-    return [Piece(np.array(p['ids'], np.uint16), self.corpus.encoder, p['prompt_len'], p['info'])
-            for p in json.loads((self.work/'pieces.json').read_text())]
+    return [Piece.from_json(p, self.corpus.encoder) for p in json.loads((self.work/'pieces.json').read_text())]
 
 # %% ../nbs/17_demo.ipynb #0016
 @patch

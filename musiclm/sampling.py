@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['USUAL', 'ROWS', 'Piece', 'keep_mass', 'draw', 'choose', 'PartRule', 'uniforms', 'padded', 'in_turn',
            'held_out_prompts', 'read_prompt', 'check_length', 'steps_of_tokens', 'Order', 'check_numbers', 'Rows',
-           'no_memory', 'write_pieces', 'run', 'sample_iter', 'sample']
+           'no_memory', 'write_pieces', 'run', 'sample_iter', 'sample', 'gather_pieces']
 
 # %% ../nbs/11_sampling.ipynb #0003
 import warnings
@@ -21,6 +21,7 @@ from fastcore.meta import delegates
 
 from .corpus import Corpus
 from .encoders import make_encoder
+from .generator import of_every_process
 from .models import bare_model, choose_precision, has_onednn, put_rows, take_rows
 from .notes import write_midi
 from .show import display_html
@@ -47,6 +48,19 @@ def text(self:Piece) -> str:
 def notes(self:Piece) -> pd.DataFrame:
     "The note table."
     return self.encoder.decode(self.ids)
+
+@patch
+def as_json(self:Piece) -> dict:
+    "What `from_json` makes the piece of again."
+    return dict(ids=self.ids.tolist(), prompt_len=self.prompt_len, info=self.info)
+
+@patch(cls_method=True)
+def from_json(cls:Piece,
+    piece:dict, # From `as_json`
+    encoder:Encoder, # Reads its ids
+) -> Piece:
+    "A piece that was written down."
+    return cls(np.array(piece['ids'], np.uint16), encoder, piece['prompt_len'], piece['info'])
 
 @patch(as_prop=True)
 def prompt_steps(self:Piece) -> int:
@@ -527,3 +541,11 @@ def sample(
 ) -> list[Piece]: # In the order of their indices
     "Generate pieces, a batch side by side. Raises `ValueError` on options or prompts that make no sense."
     return sorted(sample_iter(model, n, n_tokens, prompts, batch_size, **kwargs), key=lambda p: p.info['index'])
+
+def gather_pieces(
+    pieces, # `Piece`s that this process has written
+    encoder, # Reads their ids
+) -> list[Piece]: # Of all processes, in the order of their indices
+    "What the processes of a `process_group` have written together; where there is one, the pieces in order."
+    said = of_every_process([p.as_json() for p in pieces], torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
+    return sorted((Piece.from_json(p, encoder) for each in said for p in each), key=lambda p: p.info['index'])
