@@ -200,6 +200,28 @@ def test_generate_repeats_under_a_seed_and_replaces_its_own(place):
     assert midi() != first
 
 
+def test_generate_with_every_control(place):
+    files = lambda name: sorted((place/name/'midi').glob('*.mid'))
+    rule = '--random-freq v=1,p=0,other=.8 --top-k v=20,p=none --temperature v=1.3 --min-p .01 --precision fp32'
+    assert call(f'generate gen --n 3 --tokens 500 --beats 8 {rule} --out free --store store --prompt-tokens 20') == 0
+    assert len(files('free')) == 3
+    assert 'song' in (place/'free'/'index.html').read_text()
+    song = 'midi/alto/song0-1.mid'
+    assert call(f'generate gen --n 2 --tokens 4000 --given v --prompt {song} --out duo') == 0
+    given = read_score(place/song)
+    v = lambda t: t[t['part'] == 0][['onset', 'duration', 'pitch']].to_numpy().tolist()
+    for path in files('duo'): assert v(read_score(path)) == v(given)
+
+
+def test_generate_by_composer(place):
+    assert call('encode midi --out named --composer-tokens --workers 1') == 0
+    assert call('train generator named --out byname --size tiny --epochs 1 --bs 4') == 0
+    assert call('generate byname --composer alto basso --n 4 --tokens 30 --out said') == 0
+    assert len(list((place/'said'/'midi').glob('*.mid'))) == 4
+    assert call('generate byname --composer alto --given v --prompt midi/alto/song0-1.mid --n 1 --tokens 50 --out both') == 0
+    assert call('generate byname --composer haydn --n 4 --tokens 30 --out X') == 1
+
+
 def test_judges(place, capsys):
     call('generate gen --n 6 --tokens 150 --out heard')
     capsys.readouterr()
@@ -244,6 +266,14 @@ BAD = {
     'generate gen --out X --temperature 0': 'temperature',
     'generate gen --out X --random-freq 2': 'random_freq',
     'generate gen --out X --batch-size 0': 'batch_size',
+    'generate gen --out X --temperature v=1,w=2': "no part 'w'",
+    'generate gen --out X --top-k v=0': 'top_k',
+    'generate gen --out X --beats 0': 'n_beats',
+    'generate gen --out X --precision fp8': 'precision',
+    'generate gen --out X --given v': '--prompt FILE',
+    'generate gen --out X --given x --prompt midi/alto/song0-1.mid': "no part 'x'",
+    'generate gen --out X --composer bach': 'bach',
+    'generate gen --out X --prompt midi/alto/song0-1.mid --store store': 'not both',
     'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
     'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
     'generate gen --out midi --n 1 --tokens 5': 'midi',

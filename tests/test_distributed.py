@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from fastai.callback.core import Callback
 
+from musiclm.cli import main
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, process_group, together
-from musiclm.models import load_model
+from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import write_whole
 
 root = Path(__file__).resolve().parent.parent
@@ -144,6 +145,21 @@ def test_the_command_trains_in_two_processes(tmp_path):
     model, corpus = load_model(tmp_path/'model'), toy_corpus(n=24, beats=24)
     found = evaluate_lm(model, corpus)
     assert model.card['figures']['bits_per_note'] == str(found['bits_per_note'])
+
+
+def test_the_command_generates_in_two_processes_what_one_does(tmp_path):
+    "The same files; the second process says nothing."
+    corpus = toy_corpus(n=6, beats=16)
+    model = make_model(len(corpus.vocab), size='tiny')
+    model.vocab, model.encoding = corpus.vocab, corpus.encoder.config
+    save_model(model, tmp_path/'model')
+    line = 'generate model --n 7 --tokens 60 --seed 3 --out'.split()
+    with started('-m', 'musiclm.cli', *line, 'both', cwd=tmp_path) as ps: said = [p.communicate(timeout=100) for p in ps]
+    assert [p.returncode for p in ps] == [0, 0], said
+    assert '7 pieces' in said[0][0] and said[1] == ('', '')
+    assert main(['generate', str(tmp_path/'model'), *line[2:], str(tmp_path/'one')]) == 0
+    files = [{p.name: p.read_bytes() for p in (tmp_path/k/'midi').iterdir()} for k in ('one', 'both')]
+    assert files[0] == files[1] and len(files[0]) == 7
 
 
 if __name__ == '__main__': work(Path(sys.argv[1]))
