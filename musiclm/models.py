@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'ARCHS', 'BUILDERS', 'take_rows', 'put_rows', 'has_onednn', 'can_compute', 'choose_precision', 'Product',
-           'AWDLSTM', 'LSTMWeights', 'turns', 'rotate', 'Block', 'Transformer', 'KVCache', 'TransformerWeights',
-           'make_model', 'ClipClassifier', 'make_classifier', 'load_weights', 'register', 'bare_model', 'save_model',
-           'load_model']
+           'use_bf16', 'to_float', 'AWDLSTM', 'LSTMWeights', 'turns', 'rotate', 'Block', 'Transformer', 'KVCache',
+           'TransformerWeights', 'make_model', 'ClipClassifier', 'make_classifier', 'load_weights', 'register',
+           'bare_model', 'save_model', 'load_model']
 
 # %% ../nbs/08_models.ipynb #0003
 import copy
@@ -121,6 +121,20 @@ def read(self:Product,
     "Convert an input."
     return (x*127).add_(128.5).to(torch.uint8) if self.dtype == torch.uint8 else x.to(self.dtype)
 
+# %% ../nbs/08_models.ipynb #f18f8ac9
+def use_bf16(
+    precision:str, # 'fp32', 'bf16', or 'auto': 'bf16' where the processor multiplies bfloat16
+) -> bool:
+    "Are the products of training in bfloat16?"
+    if precision not in ('auto', 'fp32', 'bf16'):
+        raise ValueError(f'unknown precision {precision!r}: there are auto, fp32, bf16')
+    has_bf16 = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False) # older versions of torch can't say
+    return precision == 'bf16' or precision == 'auto' and has_bf16()
+
+def to_float(module, args, out): # A forward hook of an LSTM
+    "Outputs and state in fp32, so that all between the products is."
+    return out[0].float(), tuple(h.float() for h in out[1])
+
 # %% ../nbs/08_models.ipynb #0006
 class AWDLSTM(nn.Module):
     "AWD-LSTM language model (Merity et al. 2017) with tied embeddings; the last layer is as wide as the embedding."
@@ -135,15 +149,22 @@ class AWDLSTM(nn.Module):
         embed_p:float=.01, # … of whole tokens
         weight_p:float=.05, # … of the recurrent weights
         emb_std:float=.3, # Spread of the embedding at the start
+        precision:str='auto', # Products of training on a CPU: 'fp32', 'bf16', or 'auto', as in `use_bf16`
     ):
         super().__init__()
         self.body = AWD_LSTM(n_vocab, emb_sz, n_hid, n_layers, pad_token=0, hidden_p=hidden_p, input_p=input_p,
                              embed_p=embed_p, weight_p=weight_p or 1e-9) # at 0 fastai's WeightDropout fails
+        for rnn in self.body.rnns: rnn.register_forward_hook(to_float)
         nn.init.normal_(self.body.encoder.weight, std=emb_std)
         self.head = LinearDecoder(n_vocab, emb_sz, output_p, tie_encoder=self.body.encoder)
-        self.width = emb_sz
-    def forward(self, x): return self.head(self.body(x)) # logits, raw and dropped activations
-    def features(self, x): return self.body(x)
+        self.width, self.bf16 = emb_sz, use_bf16(precision)
+    def products(self, x): # the context of a forward pass; evaluation is always in fp32
+        return torch.autocast('cpu', torch.bfloat16, self.bf16 and self.training and x.device.type == 'cpu')
+    def features(self, x):
+        with self.products(x): return self.body(x)
+    def forward(self, x): # logits, raw and dropped activations
+        with self.products(x): logits, *activations = self.head(self.body(x))
+        return logits.float(), *activations
     def reset(self): self.body.reset()
 
 # %% ../nbs/08_models.ipynb #0008

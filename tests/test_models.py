@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from fastai.text.models.awdlstm import AWD_LSTM
+from fastai.text.models.core import LinearDecoder
 from safetensors import safe_open
 
 from musiclm.corpus import toy_corpus
-from musiclm.models import (ARCHS, choose_precision, load_model, make_classifier, make_model, put_rows, save_model,
-                            take_rows)
+from musiclm.models import (ARCHS, AWDLSTM, choose_precision, load_model, make_classifier, make_model, put_rows,
+                            save_model, take_rows, use_bf16)
 from musiclm.ngram import NGram
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -137,6 +139,109 @@ def test_rows_do_not_hear_each_other(arch, size, precision):
     rows = torch.tensor([*range(24, 40), *range(16)])
     out, state = steps(model, torch.cat([x[4:20, 5:9], x[:16, 14:18]]), take_rows(state, rows))
     assert torch.equal(out[16:], alone[:, 14:18]) and torch.equal(out[:12], alone[4:, 5:9])
+
+
+DRY = dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=0.)
+
+
+def fastai_language_model(lstm, n_layers):
+    "fastai's modules alone, with the weights of our model: what training computed before bfloat16."
+    body = AWD_LSTM(V, 48, 64, n_layers, pad_token=0, hidden_p=0., input_p=0., embed_p=0., weight_p=1e-9)
+    model = torch.nn.Sequential(body, LinearDecoder(V, 48, 0., tie_encoder=body.encoder))
+    weights = {k.replace('body.', '0.', 1).replace('head.', '1.', 1): v for k, v in lstm.state_dict().items()}
+    model.load_state_dict(weights) # raises where names or shapes differ
+    return model
+
+
+def windows_trained(model, body, n=3):
+    "Loss, raw activations and state of each window of a training text, and the gradients in the end."
+    x, out = torch.randint(1, V, (5, 12*n + 1), generator=torch.Generator().manual_seed(0)), []
+    model.train()
+    body.reset()
+    for lo in range(0, 12*n, 12):
+        logits, raw, dropped = model(x[:, lo:lo + 12])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), x[:, lo + 1:lo + 13].flatten())
+        (loss + .2*dropped.pow(2).mean() + .1*(raw[:, 1:] - raw[:, :-1]).pow(2).mean()).backward()
+        assert logits.dtype == raw.dtype == dropped.dtype == torch.float32
+        out.append([logits.detach(), raw.detach(), *(s for hc in body.hidden for s in hc)])
+    return out, [p.grad for p in model.parameters()]
+
+
+@pytest.mark.parametrize('precision,close', [('fp32', 1e-6), ('bf16', 1e-2)])
+@pytest.mark.parametrize('n_layers', [1, 3])
+def test_training_computes_what_fastais_lstm_does(precision, close, n_layers):
+    torch.manual_seed(0)
+    lstm = AWDLSTM(V, 48, 64, n_layers, precision=precision, **DRY)
+    old = fastai_language_model(lstm, n_layers)
+    (ours, grads), (theirs, old_grads) = windows_trained(lstm, lstm.body), windows_trained(old, old[0])
+    for a, b in zip(ours, theirs): # each window goes on where the last one ended
+        for s, t in zip(a, b): assert s.dtype == torch.float32 and (s - t).norm() <= close*t.norm()
+    assert len(grads) == len(old_grads) == 4*n_layers + 2
+    for g, h in zip(grads, old_grads): assert g.dtype == torch.float32 and (g - h).norm() <= 3*close*h.norm()
+    if precision == 'bf16': assert not torch.equal(ours[0][0], theirs[0][0])
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_training_goes_on_where_the_last_window_ended(precision):
+    torch.manual_seed(0)
+    lstm = AWDLSTM(V, 48, 64, 2, precision=precision, **DRY).train()
+    x = torch.randint(1, V, (5, 40))
+    whole = lstm(x)[0].detach()
+    lstm.reset()
+    halves = torch.cat([lstm(x[:, :13])[0], lstm(x[:, 13:])[0]], 1).detach()
+    assert (whole - halves).norm() < (1e-6 if precision == 'fp32' else 1e-2)*whole.norm()
+    lstm.reset()
+    assert (whole[:, 13:] - lstm(x[:, 13:])[0].detach()).norm() > .1*whole.norm() # without what came before
+
+
+@pytest.mark.parametrize('precision', ['auto', 'fp32', 'bf16'])
+def test_dropout_in_training_is_fastais(precision):
+    torch.manual_seed(0)
+    lstm = AWDLSTM(V, 48, 64, 2, hidden_p=.5, output_p=.5, precision=precision).train()
+    masks = []
+    for d in (*lstm.body.hidden_dps, lstm.head.output_dp):
+        d.register_forward_hook(lambda m, args, out: masks.append((args[0].detach(), out.detach())))
+    raw, dropped = lstm(torch.randint(1, V, (64, 20)))[1:]
+    assert len(masks) == 2 and torch.equal(masks[1][0], raw) and torch.equal(masks[1][1], dropped)
+    for whole, kept in masks: # doubled or gone, the same channels at all steps, half of them
+        assert whole.dtype == torch.float32 and ((kept == 0) | (kept == 2*whole)).all()
+        gone = (kept == 0).all(1)
+        assert torch.equal(gone, (kept == 0).any(1)) and abs(gone.float().mean() - .5) < .05
+
+
+@pytest.mark.parametrize('make_one', [make_model, lambda *args, **kw: make_classifier(args[0], ['a', 'b'], *args[1:], **kw)],
+                         ids=['generator', 'classifier'])
+def test_precision_is_of_training_alone(make_one, tmp_path):
+    models = []
+    for precision in ('fp32', 'bf16'):
+        torch.manual_seed(0)
+        models.append(with_tokens(make_one(V, 'awd_lstm', 'tiny', precision=precision, **DRY)))
+    x = torch.randint(1, V, (4, 30))
+    logits = lambda m: out[0] if isinstance(out := (m.reset(), m(x))[1], tuple) else out
+    exact, rounded = (logits(m.train()) for m in models)
+    assert exact.dtype == rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
+    rounded.sum().backward()
+    for m in models: m.load_state_dict(models[0].state_dict()) # a classifier's batch norm has moved
+    assert torch.equal(*(logits(m.eval()) for m in models))
+    again = load_model(save_model(models[1], tmp_path/'m'))
+    assert torch.equal(logits(again), logits(models[0])) and again.build['options']['precision'] == 'bf16'
+
+
+def test_names_of_saved_weights_stay(tmp_path):
+    with safe_open(save_model(make('awd_lstm'), tmp_path/'m')/'model.safetensors', 'np') as f: names = set(f.keys())
+    lstm = {'body.rnns.0.weight_hh_l0_raw', *(f'body.rnns.0.module.{n}_l0' for n in ('weight_ih', 'bias_ih', 'bias_hh'))}
+    assert names - {'body.encoder.weight', 'head.decoder.weight'} == lstm | {'head.decoder.bias'} # those two are one tensor
+    assert len(names) == 6
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it(monkeypatch):
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: has, raising=False)
+        assert [use_bf16(p) for p in ('auto', 'fp32', 'bf16')] == [has, False, True]
+    monkeypatch.delattr(torch.cpu, '_is_avx512_bf16_supported')
+    assert not use_bf16('auto')
+    for precision in ('fp16', '', None):
+        with pytest.raises(ValueError, match='there are auto, fp32, bf16'): make_model(V, precision=precision)
 
 
 @pytest.mark.parametrize('kind', KINDS)
