@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.callback.fp16 import AMPMode, MixedPrecision
-from fastai.callback.rnn import rnn_cbs
+from fastai.callback.rnn import ModelResetter, rnn_cbs
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner, Metric
 from fastai.losses import CrossEntropyLossFlat
@@ -350,7 +350,7 @@ def generator_learner(
     on_gpu = dls.device is not None and torch.device(dls.device).type == 'cuda'
     if bf16 and not on_gpu: raise ValueError('bf16 is for training on a GPU')
     if bf16 is None: bf16 = on_gpu and torch.cuda.is_bf16_supported()
-    cbs = [*(rnn_cbs(alpha=.2, beta=.1) if isinstance(model, AWDLSTM) else []), GuardedClip(clip),
+    cbs = [*(rnn_cbs(alpha=.2, beta=.1) if isinstance(model, AWDLSTM) else [ModelResetter()]), GuardedClip(clip),
            *([MixedPrecision(AMPMode.BF16)] if bf16 else []), *L(cbs)]
     lr = lr or recipe(model.build['arch'], model.build['size'])['lr']*(.25 if start is not None else 1)
     if metrics is None: metrics = [accuracy, *([BitsPerNote(dls.notes_per_token)] if hasattr(dls, 'notes_per_token') else [])]
@@ -392,7 +392,8 @@ def batch_nats(
     device, longest = next(model.parameters()).device, max(map(len, pieces))
     x = torch.zeros(len(pieces), longest, dtype=torch.long)
     for row, p in zip(x, pieces): row[:len(p)] = torch.from_numpy(np.asarray(p, np.int64))
-    x, nats, back = x.to(device), [], 0 if isinstance(model, AWDLSTM) else window
+    x, nats, back = x.to(device), [], 0 if getattr(model, 'carries', False) else min(getattr(model, 'reach', window), 4096)
+    window = max(window, back)
     model.reset()
     for lo in range(0, longest - 1, window):
         hi, start = min(lo + window, longest - 1), max(lo - back, 0)

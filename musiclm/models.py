@@ -66,8 +66,8 @@ def can_compute(
     if precision == 'fp32': return True
     if kind == 'cuda': return precision == 'bf16' and torch.cuda.is_bf16_supported(including_emulation=False)
     if not has_onednn(device): return False
-    if precision == 'bf16': return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return getattr(torch.cpu, '_is_vnni_supported', lambda: False)()
+    name = {'bf16': '_is_avx512_bf16_supported', 'int8': '_is_vnni_supported'}[precision]
+    return getattr(torch.cpu, name, lambda: False)() # older versions of torch can't say
 
 def choose_precision(
     model, # A generator
@@ -128,8 +128,7 @@ def use_bf16(
     "Are the products of training in bfloat16?"
     if precision not in ('auto', 'fp32', 'bf16'):
         raise ValueError(f'unknown precision {precision!r}: there are auto, fp32, bf16')
-    has_bf16 = getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False) # older versions of torch can't say
-    return precision == 'bf16' or precision == 'auto' and has_bf16()
+    return precision == 'bf16' or precision == 'auto' and can_compute('bf16', 'cpu')
 
 def to_float(module, args, out): # A forward hook of an LSTM
     "Outputs and state in fp32, so that all between the products is."
@@ -166,6 +165,7 @@ class AWDLSTM(nn.Module):
         with self.products(x): logits, *activations = self.head(self.body(x))
         return logits.float(), *activations
     def reset(self): self.body.reset()
+    carries = True # a window goes on where the last one ended, until `reset`
 
 # %% ../nbs/08_models.ipynb #0008
 class LSTMWeights:
@@ -281,6 +281,8 @@ class Transformer(nn.Module):
         return self.norm(x)
     def forward(self, x): return F.linear(self.features(x), self.emb.weight)
     def reset(self): pass
+    @property
+    def reach(self): return len(self.blocks)*(self.context - 1) # how far back a token hears
 
 # %% ../nbs/08_models.ipynb #000f
 class KVCache:
