@@ -269,7 +269,7 @@ def together(
 RECIPES = {
     'awd_lstm': dict(tiny=dict(lr=1.2e-2, bs=32, seq_len=64), small=dict(lr=1.2e-2, bs=32, seq_len=64),
                      base=dict(lr=5e-3, bs=64, seq_len=64)),
-    'transformer': dict(tiny=dict(lr=2e-3, bs=8, seq_len=256), small=dict(lr=1e-3, bs=8, seq_len=256),
+    'transformer': dict(tiny=dict(lr=2e-3, bs=8, seq_len=256), small=dict(lr=2e-3, bs=8, seq_len=256),
                         base=dict(lr=4e-4, bs=16, seq_len=512)),
 }
 
@@ -333,7 +333,7 @@ def generator_learner(
     dls, # From `lm_dataloaders`
     arch:str=None, # A key of `ARCHS`; None is that of `start`, or 'awd_lstm'
     size:str=None, # 'tiny', 'small' or 'base'; None is that of `start`, or 'small'
-    lr:float=None, # Peak learning rate; None is that of `recipe`, or a quarter of it with `start`
+    lr:float=None, # Peak learning rate; None is that of `recipe`, or half of it with `start`
     wd:float=.01, # Decoupled weight decay
     clip:float=1., # Largest norm of the gradient
     options:dict=None, # Options of the architecture that differ from those of the size
@@ -352,7 +352,7 @@ def generator_learner(
     if bf16 is None: bf16 = on_gpu and torch.cuda.is_bf16_supported()
     cbs = [*(rnn_cbs(alpha=.2, beta=.1) if isinstance(model, AWDLSTM) else [ModelResetter()]), GuardedClip(clip),
            *([MixedPrecision(AMPMode.BF16)] if bf16 else []), *L(cbs)]
-    lr = lr or recipe(model.build['arch'], model.build['size'])['lr']*(.25 if start is not None else 1)
+    lr = lr or recipe(model.build['arch'], model.build['size'])['lr']*(.5 if start is not None else 1)
     if metrics is None: metrics = [accuracy, *([BitsPerNote(dls.notes_per_token)] if hasattr(dls, 'notes_per_token') else [])]
     learn = GeneratorLearner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
                              moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)

@@ -334,7 +334,7 @@ def test_fine_tuning_begins_as_the_saved_model(small, corpus, arch, as_what, tmp
     before = weights(old)
     new = generator_learner(lm_dataloaders(corpus, bs=8, seq_len=32, device='cpu'), start=start)
     assert same(weights(new), before) and new.model.build == old.model.build
-    assert new.lr == recipe(arch, 'tiny')['lr']/4
+    assert new.lr == recipe(arch, 'tiny')['lr']/2
     assert np.array_equal(token_nats(new, [corpus.tokens(0)])[0], token_nats(old, [corpus.tokens(0)])[0])
     fit(new, epochs=1)
     assert same(weights(old), before) and not same(weights(new), before)
