@@ -7,10 +7,10 @@ __all__ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'com
            'Corpus', 'encode_file', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'best_of', 'clips_of',
            'critic_clips', 'critic_learner', 'generated_clips', 'real_clips', 'RandomTranspose', 'TokenBlock',
            'classifier_dataloaders', 'MidiTokEncoder', 'make_encoder', 'miditok_encoder', 'train_bpe', 'lm_dataloaders',
-           'evaluate_lm', 'generator_learner', 'inception_score', 'ARCHS', 'load_model', 'save_model', 'NGram',
-           'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'report_folder', 'write_report',
-           'Piece', 'held_out_prompts', 'sample', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder',
-           'EncodingConfig', 'NotewiseEncoder', 'Vocab']
+           'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe', 'together', 'inception_score', 'ARCHS',
+           'load_model', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi',
+           'report_folder', 'write_report', 'Piece', 'held_out_prompts', 'sample', 'sample_iter', 'plot_confusion',
+           'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder', 'Vocab']
 
 # %% ../nbs/19_all.ipynb #0002
 from .callbacks import MusicalInceptionScore
@@ -20,13 +20,13 @@ from .corpus import Corpus, encode_file, folder_corpus, music21_corpus, toy_corp
 from .critic import best_of, clips_of, critic_clips, critic_learner, generated_clips, real_clips
 from .data import RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
 from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
-from .generator import evaluate_lm, generator_learner
+from .generator import Checkpoints, evaluate_lm, generator_learner, recipe, together
 from .metrics import inception_score
 from .models import ARCHS, load_model, save_model
 from .ngram import NGram
 from .notes import ScoreError, note_table, read_score, transpose, write_midi
 from .report import report_folder, write_report
-from .sampling import Piece, held_out_prompts, sample
+from .sampling import Piece, held_out_prompts, sample, sample_iter
 from .show import plot_confusion, plot_curves, plot_roll
 from .tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, Vocab
 
@@ -35,7 +35,7 @@ _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'compo
          'Corpus', 'encode_file', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'best_of', 'clips_of', 'critic_clips',
          'critic_learner', 'generated_clips', 'real_clips', 'RandomTranspose', 'TokenBlock', 'classifier_dataloaders',
          'MidiTokEncoder', 'make_encoder', 'miditok_encoder', 'train_bpe',
-         'lm_dataloaders', 'evaluate_lm', 'generator_learner', 'inception_score', 'ARCHS', 'load_model', 'save_model',
+         'lm_dataloaders', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe', 'together', 'inception_score', 'ARCHS', 'load_model', 'save_model',
          'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'report_folder', 'write_report',
-         'Piece', 'held_out_prompts', 'sample', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder',
+         'Piece', 'held_out_prompts', 'sample', 'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder',
          'EncodingConfig', 'NotewiseEncoder', 'Vocab']

@@ -270,7 +270,11 @@ class Transformer(nn.Module):
         self.emb, self.drop, self.norm = nn.Embedding(n_vocab, d), nn.Dropout(dropout), nn.LayerNorm(d)
         self.blocks = nn.ModuleList([Block(d, n_heads, dropout) for _ in range(n_layers)])
         self.width, self.context = d, context
-        nn.init.normal_(self.emb.weight, std=.02)
+        for layer in self.modules():
+            if isinstance(layer, (nn.Linear, nn.Embedding)): nn.init.normal_(layer.weight, std=.02)
+            if isinstance(layer, nn.Linear): nn.init.zeros_(layer.bias)
+        for block in self.blocks: # what is added to the stream begins small beside the embedding
+            for layer in (block.out, block.mlp[2]): nn.init.normal_(layer.weight, std=.02/(2*n_layers)**.5)
     def features(self, x):
         n, back = x.shape[1], torch.arange(x.shape[1], device=x.device)
         cos, sin = turns(back, self.width//self.blocks[0].n_heads//2)
@@ -465,6 +469,7 @@ def bare_model(
 ): # The model itself
     "The model of a `Learner`, or the model as it is; raises `ValueError` where it is of another kind."
     model = getattr(model, 'model', model)
+    if isinstance(model, nn.parallel.DistributedDataParallel): model = model.module
     labels = getattr(model, 'labels', ())
     if not {'generator': hasattr(model, 'step'), 'classifier': bool(labels), 'critic': 'real' in labels, None: True}[kind]:
         raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
