@@ -438,7 +438,7 @@ COMMANDS = {
         ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, default=5)),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
         ('--lr', dict(type=float, help='peak learning rate (generator; default: by its size)')),
-        ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 512)')),
+        ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 1,024)')),
         ('--start', dict(metavar='MODEL', help='fine-tune this one (generator)')),
         ('--anew', dict(action='store_true', help='forget an interrupted training of the same name (generator)')),
         ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic)')),

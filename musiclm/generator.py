@@ -269,8 +269,8 @@ def together(
 RECIPES = {
     'awd_lstm': dict(tiny=dict(lr=1.2e-2, bs=32, seq_len=64), small=dict(lr=1.2e-2, bs=32, seq_len=64),
                      base=dict(lr=5e-3, bs=64, seq_len=64)),
-    'transformer': dict(tiny=dict(lr=2e-3, bs=8, seq_len=256), small=dict(lr=2e-3, bs=8, seq_len=256),
-                        base=dict(lr=4e-4, bs=16, seq_len=512)),
+    'transformer': dict(tiny=dict(lr=2e-3, bs=8, seq_len=256), small=dict(lr=3e-3, bs=8, seq_len=256),
+                        base=dict(lr=4e-4, bs=8, seq_len=1024)),
 }
 
 def recipe(

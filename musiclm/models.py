@@ -271,10 +271,10 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList([Block(d, n_heads, dropout) for _ in range(n_layers)])
         self.width, self.context = d, context
         for layer in self.modules():
-            if isinstance(layer, (nn.Linear, nn.Embedding)): nn.init.normal_(layer.weight, std=.02)
-            if isinstance(layer, nn.Linear): nn.init.zeros_(layer.bias)
+            if isinstance(layer, nn.Linear): nn.init.normal_(layer.weight, std=.7*d**-.5); nn.init.zeros_(layer.bias)
         for block in self.blocks: # what is added to the stream begins small beside the embedding
-            for layer in (block.out, block.mlp[2]): nn.init.normal_(layer.weight, std=.02/(2*n_layers)**.5)
+            for layer in (block.out, block.mlp[2]): nn.init.normal_(layer.weight, std=.7*(2*n_layers*d)**-.5)
+        nn.init.normal_(self.emb.weight, std=1.4*d**-.5)
     def features(self, x):
         n, back = x.shape[1], torch.arange(x.shape[1], device=x.device)
         cos, sin = turns(back, self.width//self.blocks[0].n_heads//2)
@@ -379,8 +379,8 @@ ARCHS = {
         base=dict(emb_sz=400, n_hid=600, n_layers=4, output_p=.2, hidden_p=.15, input_p=.2, weight_p=.2))),
     'transformer': dict(model=Transformer, sizes=dict(
         tiny=dict(d=64, n_layers=2, n_heads=4, context=128),
-        small=dict(d=192, n_layers=4, n_heads=4, context=256),
-        base=dict(d=512, n_layers=8, n_heads=8, context=1024))),
+        small=dict(d=192, n_layers=4, n_heads=4, context=128),
+        base=dict(d=512, n_layers=8, n_heads=8, context=512))),
 }
 
 # %% ../nbs/08_models.ipynb #0013

@@ -220,13 +220,13 @@ def read_prompt(
 
 def check_length(
     prompts, # Id arrays
-    model, # Which may look back so far only
+    model, # Which may hear so far only
 ):
-    "Raise `ValueError` where a prompt is longer than what the model looks back."
-    most = getattr(model, 'context', None)
+    "Raise `ValueError` where a prompt is longer than what the model hears."
+    most = getattr(model, 'reach', None)
     for i, p in enumerate(prompts):
         if most and len(p) > most:
-            raise ValueError(f'prompt {i} has {len(p):,} tokens, and the model looks {most:,} back: shorten it')
+            raise ValueError(f'prompt {i} has {len(p):,} tokens, and the model hears {most:,}: shorten it')
 
 def steps_of_tokens(
     ids, # Id array

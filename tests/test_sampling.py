@@ -405,9 +405,9 @@ def test_options_without_sense_are_refused(model, options, message):
 
 def test_a_prompt_fits_model_and_vocabulary(encoder, model):
     short = random_model(encoder, 'transformer')
-    fits = np.r_[BOS, np.full(127, 60)]
-    assert len(sample(short, n=1, n_tokens=3, prompts=[fits])[0]) == 131
-    with pytest.raises(ValueError, match='prompt 1 has 129 tokens, and the model looks 128 back'):
+    fits = np.r_[BOS, np.full(253, 60)]
+    assert len(sample(short, n=1, n_tokens=3, prompts=[fits])[0]) == 257
+    with pytest.raises(ValueError, match='prompt 1 has 255 tokens, and the model hears 254'):
         sample(short, n=1, n_tokens=3, prompts=[fits, np.r_[fits, 61]])
     other = NotewiseEncoder(EncodingConfig(pitch_range=(30, 90)))
     with pytest.raises(ValueError, match='those of another one'): sample(model, n=1, prompts=[Piece(np.array([BOS, 60]), other)])
