@@ -12,18 +12,16 @@ All take turns: in every round each goes through all files. Of all rounds the qu
 import argparse
 import json
 import os
-import platform
-import re
 import tempfile
 import time
 import warnings
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
 import symusic
+from machine import READING, machine
 
 from musiclm.corpus import encode_file, music21_corpus
 from musiclm.notes import MIDI_SUFFIXES, read_notes, read_score, write_midi, write_whole
@@ -90,14 +88,6 @@ def race(rows:dict, items, rounds:int) -> dict: # Name -> [seconds of every roun
     return seconds
 
 
-def machine() -> dict:
-    "What it ran on."
-    try: cpu = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text())[1]
-    except (OSError, TypeError): cpu = platform.processor()
-    return dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(),
-                **{p: version(p) for p in ('numpy', 'symusic', 'miditok', 'music21')})
-
-
 def measure(paths:list, rounds:int, slow:int) -> dict: # Rows by name: notes a second and so on
     "All rows for one set of files."
     encoder = NotewiseEncoder()
@@ -152,7 +142,7 @@ def main():
             own = sorted(p for p in Path(args.folder).rglob('*') if p.suffix.lower() in MIDI_SUFFIXES)[:args.files]
             if not own: parser.error(f'no MIDI files in {args.folder}')
             sets[f'a folder: {Path(args.folder).name}'] = own
-        result = dict(machine=machine(), sets={name: measure(paths, args.rounds, args.slow) for name, paths in sets.items()})
+        result = dict(machine=machine(*READING), sets={name: measure(paths, args.rounds, args.slow) for name, paths in sets.items()})
     text = as_markdown(result)
     print(text)
     write_whole(args.out/'encode.json', json.dumps(result, indent=1).encode())

@@ -6,6 +6,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+READING = ('numpy', 'symusic', 'miditok', 'music21') # the packages that matter where scores are read
+
 
 def machine(*packages) -> dict: # What is worth knowing of the machine, and the versions of packages
     "What it ran on."

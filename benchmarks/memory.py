@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from encode import machine
+from machine import READING, machine
 from musiclm.corpus import Corpus, music21_corpus
 from musiclm.notes import transpose, write_midi, write_whole
 
@@ -66,11 +66,11 @@ def main():
     _, idle = run('-c', 'import musiclm.corpus')
     rows = [measure(copies, args.pieces, workers) for workers in (1, 2) for copies in (1, 50)]
     show = lambda v: f'{v:,}' if isinstance(v, int) else f'{v:,.1f}'
-    lines = ['# Memory of a build', '', 'Made by `python benchmarks/memory.py`; ' + ', '.join(f'{k} {v}' for k, v in machine().items())
+    lines = ['# Memory of a build', '', 'Made by `python benchmarks/memory.py`; ' + ', '.join(f'{k} {v}' for k, v in machine(*READING).items())
              + f'. A process that only imports the library: {idle:.0f} MB.', '', '| ' + ' | '.join(rows[0]) + ' |', '|---'*len(rows[0]) + '|',
              *('| ' + ' | '.join(map(show, row.values())) + ' |' for row in rows)]
     print('\n'.join(lines))
-    write_whole(args.out/'memory.json', json.dumps(dict(machine=machine(), import_mb=idle, rows=rows), indent=1).encode())
+    write_whole(args.out/'memory.json', json.dumps(dict(machine=machine(*READING), import_mb=idle, rows=rows), indent=1).encode())
     write_whole(args.out/'memory.md', ('\n'.join(lines) + '\n').encode())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encode import machine
+from machine import READING, machine
 from musiclm.corpus import folder_corpus, music21_corpus
 from musiclm.notes import write_whole
 from musiclm.sources import COMPOSERS
@@ -67,7 +67,7 @@ def main():
     args = parser.parse_args()
     sources = {name: lambda name=name: music21_corpus(name, max_gap=None) for name in COMPOSERS}
     sources |= {f.split('=')[0]: lambda f=f: folder_corpus(f.split('=', 1)[1], max_gap=None) for f in args.folder}
-    result = dict(machine=machine(), seed=args.seed, corpora={})
+    result = dict(machine=machine(*READING), seed=args.seed, corpora={})
     for name, read in sources.items():
         corpus = read()
         works = works_of(corpus, np.random.default_rng(args.seed))
