@@ -10,13 +10,9 @@ given, and the ratios are medians of the ratios within a round.
 """
 import argparse
 import json
-import os
-import platform
-import re
 import statistics
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,6 +20,7 @@ import torch.nn.functional as F
 from fastai.callback.core import Callback, CancelValidException
 from fastai.text.models.awdlstm import AWD_LSTM
 from fastai.text.models.core import LinearDecoder
+from machine import machine
 from torch import nn
 
 from musiclm.corpus import music21_corpus
@@ -108,14 +105,6 @@ def race(rows:dict, rounds:int) -> dict: # Name -> [seconds of every round]
     return seconds
 
 
-def machine() -> dict:
-    "What it ran on."
-    try: cpu = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text())[1]
-    except (OSError, TypeError): cpu = platform.processor()
-    return dict(cpu=cpu, cores=os.cpu_count(), threads=torch.get_num_threads(), bfloat16=use_bf16('auto'),
-                python=platform.python_version(), **{p: version(p) for p in ('torch', 'fastai')})
-
-
 def measure(tokens:int, bs:int, seq_len:int, rounds:int) -> dict: # `rows` and `ratios` by name, with all rounds
     "Train by all ways in turn."
     torch.manual_seed(0)
@@ -124,7 +113,8 @@ def measure(tokens:int, bs:int, seq_len:int, rounds:int) -> dict: # `rows` and `
     speed = {name: [n/s for s in seconds] for name, seconds in race(rows(dls), rounds).items()}
     ratios = {name: [a/b for a, b in zip(speed[over], speed[under])] for name, (over, under) in RATIOS.items()}
     about = lambda values: dict(median=statistics.median(values), lowest=min(values), highest=max(values), rounds=values)
-    return dict(machine=machine(), bs=bs, seq_len=seq_len, tokens_a_pass=n, steps_a_pass=len(dls.train), rounds=rounds,
+    here = machine('torch', 'fastai') | dict(threads=torch.get_num_threads(), bfloat16=use_bf16('auto'))
+    return dict(machine=here, bs=bs, seq_len=seq_len, tokens_a_pass=n, steps_a_pass=len(dls.train), rounds=rounds,
                 rows={k: about(v) for k, v in speed.items()}, ratios={k: about(v) for k, v in ratios.items()})
 
 
