@@ -112,12 +112,13 @@ def choose(
     widest:int=None, # The largest `top_k`, where that is a column
 ) -> torch.Tensor: # (B,) token ids
     "The next token of each piece."
-    ids = None
-    if isinstance(temperature, torch.Tensor) or temperature != 1: weights = weights**(1/temperature)
-    if top_k is not None or top_p is not None:
+    ids, cool = None, isinstance(temperature, torch.Tensor) or temperature != 1
+    if top_k is not None or top_p is not None: # temperature leaves the order as it is, and fewer powers are quicker
         weights, ids = weights.topk(min(widest or top_k or weights.shape[1], weights.shape[1]))
-        if isinstance(top_k, torch.Tensor): weights = weights*(torch.arange(weights.shape[1], device=weights.device) < top_k)
-        weights = keep_mass(weights, top_p)
+        rank = torch.arange(weights.shape[1], device=weights.device)
+        if isinstance(top_k, torch.Tensor): weights = weights*(rank < top_k)
+    if cool: weights = weights**(1/temperature)
+    if ids is not None: weights = keep_mass(weights, top_p)
     if min_p is not None: weights = weights*(weights >= min_p)
     column = torch.where(coin[:, None] < random_freq, draw(weights, u), weights.argmax(1, keepdim=True))
     return (column if ids is None else ids.gather(1, column))[:, 0]
@@ -128,7 +129,7 @@ USUAL = dict(random_freq=.5, top_k=5, top_p=None, min_p=None, temperature=1.)
 class PartRule:
     "Options by part, as tables; the groups are the parts and, first, what belongs to none (waits, the end, tempo)."
     def __init__(self,
-        rule:dict, # Options of `choose`, each a number or a dict of them by name of the part, 'other' for what is no part's
+        rule:dict, # Options of `choose`: numbers, or dicts of them by part ('other' for what is no part's)
         encoder, # Says which part a token belongs to
         device='cpu', # Where the logits are
     ):
@@ -166,14 +167,14 @@ def uniforms(
     "Random numbers of each piece, by Philox streams keyed by seed and index."
     return np.stack([np.random.Generator(np.random.Philox(key=[seed, i])).random((n, 3), np.float32).T for i in index])
 
-ROWS = 16 # batches are padded to a multiple of this; oneDNN needs two rows only
+ROWS = 16 # batches are padded to a multiple of this, or of 4 where oneDNN multiplies
 
 def padded(
     n:int, # Pieces
     device, # Where they are written
 ) -> int: # Rows
     "How many rows pieces need so that products round alike in all batches."
-    return max(2, 1 << (n - 1).bit_length()) if n <= ROWS//2 and has_onednn(device) else n + -n%ROWS
+    return n + -n%(ROWS if not has_onednn(device) else 4 if n > 2 else 2)
 
 # %% ../nbs/11_sampling.ipynb #0011
 def in_turn(
@@ -213,9 +214,10 @@ def read_prompt(
     "A prompt's ids; raises `ValueError` where the model can't go on from them."
     own = getattr(getattr(prompt, 'encoder', None), 'vocab', model.vocab)
     ids = np.asarray(getattr(prompt, 'ids', prompt), np.int64).ravel()
-    if not len(ids) or ids[0] != BOS: raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
+    if not len(ids) or ids[0] != BOS:
+        raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
     if own != model.vocab or ids.min() < 0 or ids.max() >= len(model.vocab):
-        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or those of another one')
+        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another one')
     return ids[:-1] if ids[-1] == EOS else ids
 
 def check_length(
@@ -234,17 +236,19 @@ def steps_of_tokens(
 ) -> int: # Grid step at which what follows the tokens begins
     "How far some tokens reach; raises `ValueError` in an encoding whose tokens do not tell."
     if hasattr(encoder, 'wait_of'): return int(encoder.wait_of[np.asarray(ids, np.int64)].sum())
-    if hasattr(encoder, 'chords'): return len(encoder.to_grid(np.asarray(ids, np.int64)[np.asarray(ids) > EOS])[0])
+    if hasattr(encoder, 'chords'):
+        ids = np.asarray(ids, np.int64)
+        return len(encoder.to_grid(ids[ids >= encoder.composers.stop])[0])
     raise ValueError('n_beats and given_part need the notewise or the chordwise encoding')
 
 # %% ../nbs/11_sampling.ipynb #0015
 @dataclass
 class Order:
-    "What is to be written: the options of `sample`, checked, for one model; raises `ValueError` where they make no sense."
+    "The options of `sample`, checked, for one model; raises `ValueError` where they make no sense."
     model:object # A generator
     n_tokens:int=2000
-    prompts:list=None
-    rule:dict=None
+    prompts:list=None # Becomes a list of int64 arrays: what each piece begins with, in turn
+    rule:dict=None # `random_freq`, `top_k`, `top_p`, `min_p`, `temperature`
     constrain:bool=True
     seed:int=0
     min_tokens:int=0
@@ -252,24 +256,27 @@ class Order:
     n_beats:float=None
     composer:object=None
     given_part:str=None
-    precision:str='auto'
+    precision:str='auto' # Becomes one of `FORMATS`
     def __post_init__(self):
         self.encoder = make_encoder(self.model.encoding, self.model.vocab.itos)
-        self.device = next(self.model.parameters()).device if isinstance(self.model, torch.nn.Module) else torch.device('cpu')
+        is_module = isinstance(self.model, torch.nn.Module)
+        self.device = next(self.model.parameters()).device if is_module else torch.device('cpu')
         self.precision = choose_precision(self.model, self.precision, self.device)
         check_numbers(self)
         if self.prompts is not None and not len(self.prompts):
             raise ValueError('the list of prompts is empty: leave it out to begin from nothing')
-        self.prompts = [read_prompt(p, self.model, i) for i, p in enumerate([[BOS]] if self.prompts is None else self.prompts)]
+        prompts = [[BOS]] if self.prompts is None else self.prompts
+        self.prompts = [read_prompt(p, self.model, i) for i, p in enumerate(prompts)]
         self.given = self.take_part() if self.given_part else None
         if self.composer is not None: self.open_by_composer()
         check_length(self.prompts, self.model)
         self.by_part = self.part_rule()
         spb = self.encoder.config.steps_per_beat
         self.longest_note = None if self.max_note is None else int(self.max_note*spb)
-        if self.n_beats is not None: self.ends = np.array([steps_of_tokens(p, self.encoder) + round(self.n_beats*spb) for p in self.prompts])
+        self.ends = None # by prompt: the step at which a piece stops
+        if self.n_beats is not None:
+            self.ends = np.array([steps_of_tokens(p, self.encoder) + round(self.n_beats*spb) for p in self.prompts])
         elif self.given: self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
-        else: self.ends = None
 
 # %% ../nbs/11_sampling.ipynb #e28f5d04
 def check_numbers(order:Order):
@@ -283,7 +290,8 @@ def check_numbers(order:Order):
             if v is not None and not 0 <= v <= 1: raise ValueError(f'{name} must lie between 0 and 1, not {v}')
             if name == 'top_p' and v == 0: raise ValueError('top_p must be above 0: random_freq=0 takes the likeliest')
     for v in each('temperature'):
-        if not 0 < v < np.inf: raise ValueError(f'temperature must be above 0, not {v}: random_freq=0 takes the likeliest')
+        if not 0 < v < np.inf:
+            raise ValueError(f'temperature must be above 0, not {v}: random_freq=0 takes the likeliest')
     for name in ('max_note', 'n_beats'):
         v = getattr(order, name)
         if v is not None and not v > 0: raise ValueError(f'{name} must be above 0 beats, not {v}')
@@ -293,9 +301,10 @@ def part_rule(self:Order): # `PartRule`, or None
     "The tables of a rule that differs by part; None where it does not."
     named = {k for v in self.rule.values() if isinstance(v, dict) for k in v}
     if not any(isinstance(v, dict) for v in self.rule.values()): return None
-    if not hasattr(self.encoder, 'part_of'): raise ValueError('options by part need the notewise or the chordwise encoding')
+    if not hasattr(self.encoder, 'part_of'):
+        raise ValueError('options by part need the notewise or the chordwise encoding')
     if unknown := sorted(named - {'other', *self.encoder.config.parts}):
-        raise ValueError(f'there is no part {unknown[0]!r}: there are {", ".join(self.encoder.config.parts)}, and other')
+        raise ValueError(f'there is no part {unknown[0]!r}: there are {", ".join(self.encoder.config.parts)}; or other')
     return PartRule(self.rule, self.encoder, self.device)
 
 @patch
@@ -305,7 +314,9 @@ def open_by_composer(self:Order):
     openings = [self.encoder.opening(name).astype(np.int64) for name in names]
     n = np.lcm(len(openings), len(self.prompts))
     if self.given: self.given = tuple(np.resize(a, (n, a.shape[1])) for a in self.given)
-    self.prompts = [np.r_[openings[i%len(openings)], self.prompts[i%len(self.prompts)][1:]] for i in range(n)]
+    own, bare = self.encoder.composers, [p[1:] for p in self.prompts]
+    bare = [p[1:] if len(p) and own.start <= p[0] < own.stop else p for p in bare] # a composer that it names already
+    self.prompts = [np.r_[openings[i%len(openings)], bare[i%len(bare)]] for i in range(n)]
 
 @patch
 def take_part(self:Order) -> tuple: # As of `part_events`
@@ -313,7 +324,7 @@ def take_part(self:Order) -> tuple: # As of `part_events`
     if not isinstance(self.encoder, NotewiseEncoder) or not self.constrain:
         raise ValueError('given_part needs the notewise encoding and its grammar (constrain=True)')
     if self.given_part not in self.encoder.config.parts:
-        raise ValueError(f'there is no part {self.given_part!r} to be given: there are {", ".join(self.encoder.config.parts)}')
+        raise ValueError(f'there is no part {self.given_part!r}: there are {", ".join(self.encoder.config.parts)}')
     found = self.encoder.part_events(self.prompts, self.given_part)
     for i, ids in enumerate(found[0]):
         if not ids[0]: raise ValueError(f'part {self.given_part!r} plays nothing in prompt {i}: it can\'t be given')
@@ -352,7 +363,8 @@ def new_grammar(self:Rows,
     grammar = order.encoder.grammar(n, order.device, order.longest_note)
     which = np.zeros(n, int) if not len(prompts) else prompts
     if order.given: grammar.give(order.given_part, *(a[which] for a in order.given), order.encoder)
-    if order.ends is not None and hasattr(grammar, 'until'): grammar.until = torch.from_numpy(order.ends[which]).to(order.device)[:, None]
+    if order.ends is not None and hasattr(grammar, 'until'):
+        grammar.until = torch.from_numpy(order.ends[which]).to(order.device)[:, None]
     return grammar
 
 # %% ../nbs/11_sampling.ipynb #0018
@@ -376,7 +388,7 @@ def seat(self:Rows,
     if order.ends is not None: put('until', order.ends[which])
     put_rows(self.state, torch.as_tensor(idle, device=order.device), self.blank)
     if self.grammar is not None: self.grammar.put_rows(at, self.new_grammar(len(rows), which))
-    self.skip = min(len(order.prompts[k]) for k in which) - 1 if fresh else 0 # steps in which all rows read their prompts
+    self.skip = min(len(order.prompts[k]) for k in which) - 1 if fresh else 0 # steps in which all read their prompts
 
 @patch
 def legal(self:Rows,
@@ -403,11 +415,11 @@ def advance(self:Rows):
     own = self.at + 1 - self.start
     writes = (own >= 0) & ~self.done
     logits, may = logits.float(), self.legal(own)
-    masked = torch.where(may, logits, -torch.inf)
-    top = masked.amax(1, keepdim=True)
-    weights = (masked - top).exp()
-    self.removed += writes*(1 - weights.sum(1)/(logits - top).exp().sum(1))
-    coin, u, which = self.random.gather(2, own.clamp(0, order.n_tokens - 1)[:, None, None].expand(-1, 3, 1))[:, :, 0].unbind(1)
+    everything = (logits - torch.where(may, logits, -torch.inf).amax(1, keepdim=True)).exp()
+    weights = torch.where(may, everything, 0.)
+    self.removed += writes*(1 - weights.sum(1)/everything.sum(1))
+    now = own.clamp(0, order.n_tokens - 1)[:, None, None].expand(-1, 3, 1)
+    coin, u, which = self.random.gather(2, now)[:, :, 0].unbind(1)
     if order.by_part is None: token = choose(weights, coin, u, **order.rule)
     else: token = order.by_part.choose(weights, coin, u, which)
     self.at += ~self.done
@@ -425,8 +437,8 @@ def finished(self:Rows) -> list: # Pieces
     ids, at, start, removed = (getattr(self, k)[torch.from_numpy(rows).to(order.device)].cpu().numpy()
                                for k in ('ids', 'at', 'start', 'removed'))
     for row, end, k, mass, index in zip(ids, at + 1, start, removed, self.index[rows].tolist()):
-        info = dict(index=index, seed=order.seed, prompt=index%len(order.prompts), removed=float(mass)/max(int(end - k), 1),
-                    precision=order.precision, **order.rule)
+        info = dict(index=index, seed=order.seed, prompt=index%len(order.prompts),
+                    removed=float(mass)/max(int(end - k), 1), precision=order.precision, **order.rule)
         pieces.append(Piece(row[:end].astype(np.uint16), order.encoder, int(k), info))
     self.index[rows] = -1
     return pieces
@@ -457,7 +469,8 @@ def write_pieces(
 ): # Generates lists of `Piece`
     "Write pieces until there are none left to write; raises what PyTorch raises where memory does not suffice."
     n = min(batch_size, len(todo))
-    rows, steps, every = Rows(order, padded(n, order.device)), 0, 1 if order.device.type == 'cpu' else 16 # a look makes a GPU wait
+    rows, steps = Rows(order, padded(n, order.device)), 0
+    every = 1 if order.device.type == 'cpu' else 16 # a look makes a GPU wait
     try:
         while todo or rows.busy:
             if n := min(batch_size - rows.busy, len(todo)):
@@ -490,7 +503,8 @@ def run(
                     yield from pieces
             except (MemoryError, RuntimeError) as e:
                 if not no_memory(e): raise
-                if batch_size == 1: raise ValueError(f'memory does not suffice for one piece of {order.n_tokens:,} tokens') from e
+                if batch_size == 1:
+                    raise ValueError(f'memory does not suffice for one piece of {order.n_tokens:,} tokens') from e
                 batch_size = batch_size//2
                 warnings.warn(f'memory does not suffice for a batch of {2*batch_size}: going on with {batch_size}')
     finally:
@@ -515,7 +529,7 @@ def sample_iter(
     n_beats:float=None, # A piece stops so many beats behind its prompt; None: only at `xxeos` or `n_tokens`
     composer=None, # Composer whose token opens the pieces, or several, in turn
     given_part:str=None, # Part that plays what it plays in the prompts, while the others are written
-    precision:str='auto', # Of the products: 'fp32', 'bf16', 'int8', or the quickest that the hardware and the model have
+    precision:str='auto', # Of the products: 'fp32', 'bf16', 'int8', or the quickest that hardware and model have
     start:int=0, # Index of the first piece
     shard:tuple=None, # (k, K): only every K-th piece from the k-th on, for K processes that share the work
     progress=None, # Called with the number of pieces written so far

@@ -708,8 +708,8 @@ class ByRow:
 
 class Grammar(ByRow):
     "Which token may come next, for `n` pieces at once."
-    by_row = ('ready', 'last', 'sounding', 'after', 'step', 'begun', 'loudness', 'speed', 'until', 'given', 'given_at', 'played',
-              'named')
+    by_row = ('ready', 'last', 'sounding', 'after', 'step', 'begun', 'loudness', 'speed', 'named', 'until', 'given',
+              'given_at', 'played')
     def __init__(self,
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
@@ -718,18 +718,18 @@ class Grammar(ByRow):
     ):
         table = lambda a: torch.as_tensor(np.asarray(a), device=device)
         self.waits, self.events = slice(3, 3 + encoder.config.wait_cap), 3 + encoder.config.wait_cap
-        self.rank, self.onset = table(encoder.rank), table(encoder.kind == encoder.ONSET)
+        self.rank, self.onset = table(encoder.rank).int(), table(encoder.kind == encoder.ONSET)
         ids, width = np.arange(len(encoder.vocab)), encoder.config.pitch_range[1] - encoder.config.pitch_range[0] + 1
         step = np.select([encoder.kind == encoder.ONSET, encoder.kind == encoder.END], [width, -width], 0)
         self.partner = table(ids + step) # a note's end by its onset, and the other way round
         # (n, V): onsets of silent pitches (down to the part's lowest), ends of sounding ones
         self.ready = (self.onset & table(encoder.pitch_of >= encoder.lowest)).repeat(n, 1)
-        self.last = torch.full((n, 1), -1, device=device) # rank of the last event of the step
+        self.last = torch.full((n, 1), -1, dtype=torch.int32, device=device) # rank of the last event of the step
         self.composers, self.named = encoder.composers, torch.zeros(n, 1, dtype=torch.bool, device=device)
         self.sounding = torch.zeros(n, 1, dtype=torch.long, device=device)
         self.after = torch.full((n, 1), BOS, device=device) # the last token that is no composer
-        self.max_note, self.wait, self.is_end = max_note, table(encoder.wait_of), table(encoder.kind == encoder.END)
-        self.step, self.begun = torch.zeros_like(self.after), torch.zeros_like(self.ready, dtype=torch.long)
+        self.max_note, self.wait, self.is_end = max_note, table(encoder.wait_of).int(), table(encoder.kind == encoder.END)
+        self.step, self.begun = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
         self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.loud.start)
         self.part, self.voice, self.level = map(table, (encoder.part_of, encoder.voice_of, encoder.level_of))
         config = encoder.config
@@ -737,8 +737,9 @@ class Grammar(ByRow):
         self.loudness = torch.full((n, len(config.parts)), mezzo, device=device) # (n, parts) as told last
         self.speed = torch.full((n, 1), tempo_class(config.tempo_bins, 120) if config.tempo_bins else 0, device=device)
         self.until = torch.full((n, 1), LONGEST_PIECE, device=device) # step that no wait passes
-        self.own, self.given = None, torch.zeros(n, 1, dtype=torch.long, device=device) # tokens of a given part, and its events
-        self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given) # their steps, and how many are past
+        self.own = None # (V,) bool: tokens of a part that is given
+        self.given = torch.zeros(n, 1, dtype=torch.long, device=device) # its events, their steps, and how many are past
+        self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given)
         self.lengths = torch.arange(1, encoder.config.wait_cap + 1, device=device)
 
 # %% ../nbs/01_tokens.ipynb #002e
