@@ -31,6 +31,7 @@ V, BATCHES = len(ENC.vocab), (1, 16, 32, 100, 256)
 SIZES = {'AWD-LSTM small': ('awd_lstm', 'small', {}), 'AWD-LSTM base': ('awd_lstm', 'base', {}),
          'Transformer 256×4': ('transformer', 'small', dict(d=256, n_layers=4, n_heads=4, context=1024)),
          'Transformer 512×8': ('transformer', 'base', {})}
+LARGEST = {'Transformer 512×8': 100} # 256 pieces at once would take five minutes
 CONTROLS = dict(temperature={'v': 1.1, 'p': .9}, random_freq={'v': 1., 'p': .5}, top_k={'v': 20, 'p': 5}, min_p=.01)
 
 
@@ -96,7 +97,7 @@ def measure(name:str, rate:dict, args) -> list: # Rows
     plain = PlainLSTM(**ARCHS[arch]['sizes'][size]).eval() if arch == 'awd_lstm' else None
     best, tokens = choose_precision(model, 'auto', 'cpu'), args.tokens
     ours(model, 16, 8)
-    for batch in args.batches:
+    for batch in (b for b in args.batches if b <= LARGEST.get(name, b)):
         runs = {p: lambda p=p: ours(model, batch, tokens, precision=p) for p in dict.fromkeys(('fp32', best))}
         runs['all controls'] = lambda: ours(model, batch, tokens, **CONTROLS)
         if plain is not None: runs['plain loop'] = lambda: plain_loop(plain, batch, min(tokens, 128))
@@ -115,7 +116,7 @@ def peers(args) -> dict: # What `gpt2.py` prints, by model
         if arch != 'transformer' or not args.peer: continue
         o = {**ARCHS[arch]['sizes'][size], **options}
         ask = dict(d=o['d'], layers=o['n_layers'], heads=o['n_heads'], vocab=V, tokens=args.tokens, threads=args.threads,
-                   batches=[b for b in args.batches if b <= 100], batches_bf16=[b for b in args.batches if b in (32, 100)])
+                   batches=[b for b in args.batches if b <= 100])
         out = subprocess.run([args.peer, HERE/'gpt2.py', json.dumps(ask)], capture_output=True, text=True, check=True).stdout
         found[name] = json.loads(out.splitlines()[-1])
         print(name, found[name], flush=True)
@@ -169,12 +170,12 @@ def as_markdown(result:dict) -> str:
     lines = ['# Generating', '', f'Made by `python benchmarks/generate.py`; {about}; {result["threads"]} threads.', '',
              'Products at best: ' + ', '.join(f'{rate[p]/1e9:,.0f} GFLOP/s in {p}' for p in ('fp32', 'bf16', 'int8') if p in rate)
              + f'; memory {rate["bytes"]/1e9:.0f} GB/s.', '',
-             f'Tokens a second, {result["tokens"]} tokens a piece. *Quickest* is `sample` at the precision it chooses; *controls* adds '
+             f'Tokens a second, {result["tokens"]} tokens a piece; at batch 32 and 100 the median of {result["rounds"]}. *Quickest* is `sample` at the precision it chooses; *controls* adds '
              'a rule for each part.', '',
              '| model | batch | plain loop | transformers | ours, fp32 | quickest | controls | of its bound | to the plain loop | fp32 to transformers | quickest to transformers |',
              '|' + '---|'*11]
     for r in result['rows']:
-        peer = result['peers'].get(r['model'], {}).get('fp32', {}).get('rates', {}).get(str(r['batch']))
+        peer = result['peers'].get(r['model'], {}).get('rates', {}).get(str(r['batch']))
         best, plain = r[r['precision']], r.get('plain loop')
         over = lambda a, b: '' if b is None else f'{a/b:.2f}'
         lines.append(f'| {r["model"]} | {r["batch"]} | {number(plain)} | {number(peer)} | {number(r["fp32"])} | {number(best)} ({r["precision"]}) | '
@@ -184,12 +185,12 @@ def as_markdown(result:dict) -> str:
         lines += ['', f'The base AWD-LSTM at batch 100 reaches {base[base["precision"]]/base["bound bf16"]:.0%} of the tokens a second that the rate of '
                   f'bf16 products allows ({number(base["bound bf16"])}), {base["all controls"]/base["bound bf16"]:.0%} with all controls on.']
     for name, p in result['peers'].items():
-        lines += ['', f'{name} in transformers: ' + '; '.join(
-            f'{dtype}: the {q["cache"]} cache is the quicker of ' + ', '.join(f'{c} {v if isinstance(v, str) else number(v)}' for c, v in q['tried'].items())
-            + ', and gives ' + ', '.join(f'{number(v)} at batch {b}' for b, v in q['rates'].items()) for dtype, q in p.items()) + '.']
-    lines += ['', '## Length', '', 'Milliseconds a step of 16 pieces, at the token', '',
-              '| model | 500 | 1,000 | 2,000 | 4,000 | 8,000 |', '|---|---|---|---|---|---|']
-    lines += [f'| {r["model"]} | ' + ' | '.join(f'{v:.2f}' for k, v in r.items() if k != 'model') + ' |' for r in result['lengths']]
+        lines += ['', f'{name} in transformers, fp32: the {p["cache"]} cache is the quicker of '
+                  + ', '.join(f'{c} {v if isinstance(v, str) else number(v)}' for c, v in p['tried'].items()) + '.']
+    if result['lengths']:
+        lines += ['', '## Length', '', 'Milliseconds a step of 16 pieces, at the token', '',
+                  '| model | 500 | 1,000 | 2,000 | 4,000 | 8,000 |', '|---|---|---|---|---|---|']
+        lines += [f'| {r["model"]} | ' + ' | '.join(f'{v:.2f}' for k, v in r.items() if k != 'model') + ' |' for r in result['lengths']]
     if result['losses']:
         lines += ['', '## What lower precision costs', '', 'Nats a token of held-out openings, step by step.', '',
                   '| model | parameters | pieces | fp32 | lower | difference |', '|---|---|---|---|---|---|']
@@ -204,6 +205,7 @@ def main():
     parser.add_argument('--peer', help='a Python that has transformers')
     parser.add_argument('--model', type=Path, nargs='*', default=[], help='trained models whose loss is compared')
     parser.add_argument('--store', type=Path, help='a store of their corpus')
+    parser.add_argument('--only', nargs='*', choices=SIZES, help='these models alone, to `generate-only`: no peer, no lengths')
     parser.add_argument('--batches', type=int, nargs='*', default=BATCHES)
     parser.add_argument('--tokens', type=int, default=512)
     parser.add_argument('--rounds', type=int, default=3, help='runs at batch 32 and 100, of which the median counts')
@@ -212,11 +214,12 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rate = rates()
-    result = dict(machine=machine('torch', 'numpy'), threads=args.threads, tokens=args.tokens, rates=rate,
-                  rows=[r for name in SIZES for r in measure(name, rate, args)], peers=peers(args), lengths=lengths(args), losses=losses(args))
-    result = json.loads(json.dumps(result)) # keys as the file has them
-    write_whole(args.out/'generate.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'generate.md', as_markdown(result).encode())
+    rows = [r for name in args.only or SIZES for r in measure(name, rate, args)]
+    rest = dict(peers={}, lengths=[], losses=[]) if args.only else dict(peers=peers(args), lengths=lengths(args), losses=losses(args))
+    result = dict(machine=machine('torch', 'numpy'), threads=args.threads, tokens=args.tokens, rates=rate, rounds=args.rounds, rows=rows, **rest)
+    result, name = json.loads(json.dumps(result)), 'generate-only' if args.only else 'generate' # keys as the file has them
+    write_whole(args.out/f'{name}.json', (json.dumps(result, indent=1) + '\n').encode())
+    write_whole(args.out/f'{name}.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 
