@@ -126,7 +126,7 @@ def peers(args) -> dict: # What `gpt2.py` prints, by model
 def lengths(args) -> list: # Rows
     "Milliseconds a step of 16 pieces, around the 500th to the 8,000th token."
     rows = []
-    for name, (arch, options) in {'AWD-LSTM small': ('awd_lstm', {}), 'Transformer small, looking 256 back': ('transformer', {}),
+    for name, (arch, options) in {'AWD-LSTM small': ('awd_lstm', {}), 'Transformer small, looking 128 back': ('transformer', {}),
                                   'Transformer small, looking 8,192 back': ('transformer', dict(context=8192))}.items():
         model = with_tokens(make_model(V, arch, 'small', **options))
         pieces = Rows(Order(model, 8000, None, dict(random_freq=.5, top_k=5, top_p=None, min_p=None, temperature=1.), min_tokens=8000), 16)
