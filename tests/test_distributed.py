@@ -23,7 +23,8 @@ from musiclm.notes import write_whole
 
 root = Path(__file__).resolve().parent.parent
 ARCHS = ('awd_lstm', 'transformer')
-DRY = {'awd_lstm': dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=1e-9), 'transformer': dict(dropout=0.)}
+DRY = {'awd_lstm': dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=1e-9, precision='fp32'),
+       'transformer': dict(dropout=0.)}
 
 
 class Raise(Callback):
