@@ -531,7 +531,7 @@ def sample_iter(
     max_note:float=16, # The grammar ends notes that have sounded for so many beats; None for never
     n_beats:float=None, # A piece stops so many beats behind its prompt; None: only at `xxeos` or `n_tokens`
     composer=None, # Composer whose token opens the pieces, or several, in turn
-    given_part:str=None, # Part that plays what it plays in the prompts, while the others are written
+    given_part:str=None, # Part that plays the notes that it plays in the prompts, while all else is written
     precision:str='auto', # Of the products: 'fp32', 'bf16', 'int8', or the quickest that hardware and model have
     start:int=0, # Index of the first piece
     shard:tuple=None, # (k, K): only every K-th piece from the k-th on, for K processes that share the work
@@ -540,6 +540,7 @@ def sample_iter(
     "Generate pieces, a batch side by side. Raises `ValueError` on options or prompts that make no sense."
     for name, value in dict(n=n, batch_size=batch_size).items():
         if value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
+    if start < 0: raise ValueError(f'start must be at least 0, not {start}')
     k, K = shard or (0, 1)
     if not 0 <= k < K: raise ValueError(f'shard must be one of (0, {K}) to ({K - 1}, {K}), not {shard}')
     rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
