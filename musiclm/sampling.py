@@ -275,7 +275,8 @@ class Order:
         self.longest_note = None if self.max_note is None else int(self.max_note*spb)
         self.ends = None # by prompt: the step at which a piece stops
         if self.n_beats is not None:
-            self.ends = np.array([steps_of_tokens(p, self.encoder) + round(self.n_beats*spb) for p in self.prompts])
+            more = max(1, round(self.n_beats*spb)) # at least a step, so that no prompt is cut
+            self.ends = np.array([steps_of_tokens(p, self.encoder) + more for p in self.prompts])
         elif self.given: self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
 
 # %% ../nbs/11_sampling.ipynb #e28f5d04
@@ -287,14 +288,15 @@ def check_numbers(order:Order):
             if v is not None and v < 1: raise ValueError(f'{name} must be at least 1, not {v}')
     for name in ('random_freq', 'top_p', 'min_p'):
         for v in each(name):
-            if v is not None and not 0 <= v <= 1: raise ValueError(f'{name} must lie between 0 and 1, not {v}')
+            if not 0 <= v <= 1 if v is not None else name == 'random_freq':
+                raise ValueError(f'{name} must lie between 0 and 1, not {v}')
             if name == 'top_p' and v == 0: raise ValueError('top_p must be above 0: random_freq=0 takes the likeliest')
     for v in each('temperature'):
-        if not 0 < v < np.inf:
+        if v is None or not 0 < v < np.inf:
             raise ValueError(f'temperature must be above 0, not {v}: random_freq=0 takes the likeliest')
     for name in ('max_note', 'n_beats'):
         v = getattr(order, name)
-        if v is not None and not v > 0: raise ValueError(f'{name} must be above 0 beats, not {v}')
+        if v is not None and not 0 < v < np.inf: raise ValueError(f'{name} must be above 0 beats, not {v}')
 
 @patch
 def part_rule(self:Order): # `PartRule`, or None
@@ -309,8 +311,9 @@ def part_rule(self:Order): # `PartRule`, or None
 
 @patch
 def open_by_composer(self:Order):
-    "Put composers' tokens behind `xxbos`, in turn."
+    "Put composers' tokens behind `xxbos`, in turn; they take the place of those that prompts have."
     names = [self.composer] if isinstance(self.composer, str) else list(self.composer)
+    if not names: raise ValueError('the list of composers is empty: leave it out to name none')
     openings = [self.encoder.opening(name).astype(np.int64) for name in names]
     n = np.lcm(len(openings), len(self.prompts))
     if self.given: self.given = tuple(np.resize(a, (n, a.shape[1])) for a in self.given)
@@ -376,6 +379,7 @@ def seat(self:Rows,
     "Begin pieces in some rows."
     order, index, idle = self.order, np.asarray(index), np.flatnonzero(self.index < 0)
     which, fresh = index%len(order.prompts), not self.busy
+    self.index[rows] = index # at once: where memory does not suffice below, `write_pieces` puts them back
     at = torch.as_tensor(rows, device=order.device)
     ids = np.zeros((len(rows), self.ids.shape[1]), np.int64)
     for row, k in zip(ids, which): row[:len(order.prompts[k])] = order.prompts[k]
@@ -383,7 +387,6 @@ def seat(self:Rows,
     put('ids', ids)
     put('start', np.array([len(order.prompts[k]) for k in which]))
     put('random', uniforms(order.seed, index, order.n_tokens))
-    self.index[rows] = index
     self.at[at], self.removed[at], self.done[at] = 0, 0., False
     if order.ends is not None: put('until', order.ends[which])
     put_rows(self.state, torch.as_tensor(idle, device=order.device), self.blank)
@@ -505,8 +508,8 @@ def run(
                 if not no_memory(e): raise
                 if batch_size == 1:
                     raise ValueError(f'memory does not suffice for one piece of {order.n_tokens:,} tokens') from e
+                warnings.warn(f'memory does not suffice for a batch of {batch_size}: going on with {batch_size//2}')
                 batch_size = batch_size//2
-                warnings.warn(f'memory does not suffice for a batch of {2*batch_size}: going on with {batch_size}')
     finally:
         if training: order.model.train()
 
@@ -528,7 +531,7 @@ def sample_iter(
     max_note:float=16, # The grammar ends notes that have sounded for so many beats; None for never
     n_beats:float=None, # A piece stops so many beats behind its prompt; None: only at `xxeos` or `n_tokens`
     composer=None, # Composer whose token opens the pieces, or several, in turn
-    given_part:str=None, # Part that plays what it plays in the prompts, while the others are written
+    given_part:str=None, # Part that plays the notes that it plays in the prompts, while all else is written
     precision:str='auto', # Of the products: 'fp32', 'bf16', 'int8', or the quickest that hardware and model have
     start:int=0, # Index of the first piece
     shard:tuple=None, # (k, K): only every K-th piece from the k-th on, for K processes that share the work
@@ -537,6 +540,7 @@ def sample_iter(
     "Generate pieces, a batch side by side. Raises `ValueError` on options or prompts that make no sense."
     for name, value in dict(n=n, batch_size=batch_size).items():
         if value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
+    if start < 0: raise ValueError(f'start must be at least 0, not {start}')
     k, K = shard or (0, 1)
     if not 0 <= k < K: raise ValueError(f'shard must be one of (0, {K}) to ({K - 1}, {K}), not {shard}')
     rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)

@@ -387,7 +387,7 @@ def test_random_numbers_of_a_piece_depend_on_seed_and_index():
 
 
 @pytest.mark.parametrize('options,message', [
-    (dict(n=0), 'n must be at least 1'), (dict(n=-3), 'n must'), (dict(n_tokens=0), 'n_tokens'), (dict(batch_size=0), 'batch_size'),
+    (dict(n=0), 'n must be at least 1'), (dict(start=-5), 'start must'), (dict(n=-3), 'n must'), (dict(n_tokens=0), 'n_tokens'), (dict(batch_size=0), 'batch_size'),
     (dict(top_k=0), 'top_k'), (dict(random_freq=1.5), 'random_freq'), (dict(random_freq=-.1), 'random_freq'),
     (dict(top_p=1.1), 'top_p'), (dict(min_p=-1), 'min_p'), (dict(temperature=0), 'temperature'),
     (dict(temperature=float('nan')), 'temperature'), (dict(top_p=float('nan')), 'top_p'),
@@ -477,3 +477,42 @@ def test_a_piece_reads_writes_and_shows_itself(model, prompts, tmp_path):
     piece.write_midi(tmp_path/'a.mid')
     back = read_score(tmp_path/'a.mid')
     assert sorted(back['pitch']) == sorted(piece.notes['pitch'])
+
+
+def test_a_composer_takes_the_place_of_the_prompts_own():
+    enc = NotewiseEncoder(EncodingConfig(composers=('alto', 'basso')))
+    prompts = [enc.from_text('xxbos xxcomposer_alto v67 wait12'), enc.from_text('xxbos v60 wait12')]
+    pieces = sample(random_model(enc), n=4, n_tokens=9, prompts=prompts, composer=['basso', 'alto'])
+    assert [p.text.split()[1:3] for p in pieces[:2]] == [['xxcomposer_basso', 'v67'], ['xxcomposer_alto', 'v60']]
+    assert all(p.notes.attrs['dropped'] == 0 for p in pieces)
+    with pytest.raises(ValueError, match='list of composers is empty'): sample(random_model(enc), composer=[])
+
+
+def test_a_composer_takes_no_time_of_chords():
+    corpus, config = toy_corpus(n=6, beats=16), EncodingConfig(scheme='chordwise', steps_per_beat=12, composers=('alto',))
+    enc = ChordwiseEncoder(config).fit([corpus.notes(i) for i in range(6)])
+    pieces = sample(random_model(enc), n=3, n_tokens=500, n_beats=3, min_tokens=500, composer='alto')
+    assert [len(p.ids) for p in pieces] == [2 + 3*12*2]*3
+
+
+def test_a_piece_never_stops_within_its_prompt(model, encoder):
+    prompt = encoder.from_text('xxbos v67 wait12 endv67 v69')
+    piece = sample(model, n=1, n_tokens=50, prompts=[prompt], n_beats=.01)[0]
+    assert np.array_equal(piece.ids[:5], prompt) and encoder.wait_of[piece.ids[5:].astype(int)].sum() == 1
+
+
+def test_no_piece_is_lost_where_memory_does_not_suffice_for_its_row(model, monkeypatch):
+    calls = []
+    def short(*args):
+        calls.append(args)
+        if len(calls) == 1: raise MemoryError()
+        return uniforms(*args)
+    monkeypatch.setattr('musiclm.sampling.uniforms', short)
+    with pytest.warns(UserWarning, match='batch of 7: going on with 3'): pieces = sample(model, n=10, n_tokens=5, batch_size=7)
+    assert [p.info['index'] for p in pieces] == list(range(10))
+
+
+@pytest.mark.parametrize('options', [dict(temperature=None), dict(random_freq={'v': None}), dict(n_beats=float('inf')),
+                                     dict(max_note=float('inf'))])
+def test_options_that_are_no_numbers_are_refused(model, options):
+    with pytest.raises(ValueError, match=next(iter(options))): sample(model, n=1, n_tokens=5, **options)
