@@ -315,11 +315,12 @@ def generate(args):
     from musiclm.notes import check_place
     check_place(args.out, 'index.html')
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
+    critic = open_model(args.critic, 'critic') if args.critic else None # or says what is wrong, before the work
     with process_group() as rank: pieces = pieces_for(args, rank)
     if rank: return
-    if args.critic:
+    if critic is not None:
         from musiclm.critic import best_of
-        pieces = best_of(open_model(args.critic, 'critic'), pieces, args.best or len(pieces))
+        pieces = best_of(critic, pieces, args.best or len(pieces))
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
     with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
@@ -333,7 +334,6 @@ def pieces_for(args, rank:int) -> list: # `Piece`s
     from musiclm.encoders import make_encoder
     from musiclm.sampling import gather_pieces, sample
     model = open_model(args.generator, 'generator')
-    if args.critic: open_model(args.critic, 'critic') # or says what is wrong, before the work
     encoder, k = make_encoder(model.encoding, model.vocab.itos), max(num_distrib(), 1)
     prompts, names = prompts_for(args, model, encoder)
     with tqdm(total=-(-args.n//k), unit='piece', disable=rank > 0) as bar:

@@ -115,8 +115,8 @@ def choose(
     ids, cool = None, isinstance(temperature, torch.Tensor) or temperature != 1
     if top_k is not None or top_p is not None: # temperature leaves the order as it is, and fewer powers are quicker
         weights, ids = weights.topk(min(widest or top_k or weights.shape[1], weights.shape[1]))
-        rank = torch.arange(weights.shape[1], device=weights.device)
-        if isinstance(top_k, torch.Tensor): weights = weights*(rank < top_k)
+        if isinstance(top_k, torch.Tensor):
+            weights = weights*(torch.arange(weights.shape[1], device=weights.device) < top_k)
     if cool: weights = weights**(1/temperature)
     if ids is not None: weights = keep_mass(weights, top_p)
     if min_p is not None: weights = weights*(weights >= min_p)
@@ -350,8 +350,8 @@ class Rows:
         self.state = order.model.init_state(n, *[order.precision]*(order.precision != 'fp32'))
         self.blank = take_rows(self.state, torch.zeros(1, dtype=torch.long, device=device))
         self.grammar = self.new_grammar(n) if order.constrain or order.ends is not None else None
-        self.never = torch.zeros(len(order.model.vocab), dtype=torch.bool, device=device)
-        self.never[[PAD, BOS]] = True
+        self.ever = torch.ones(len(order.model.vocab), dtype=torch.bool, device=device)
+        self.ever[[PAD, BOS]] = False
     by_row = ('ids', 'at', 'start', 'random', 'removed', 'done', 'until')
     @property
     def busy(self) -> int: return int((self.index >= 0).sum()) # rows that have a piece
@@ -399,7 +399,7 @@ def legal(self:Rows,
 ) -> torch.Tensor: # (B, V) bool
     "Which tokens may come next."
     order = self.order
-    mask = self.grammar.legal() & ~self.never if order.constrain else (~self.never).repeat(len(own), 1)
+    mask = self.grammar.legal() & self.ever if order.constrain else self.ever.repeat(len(own), 1)
     if order.min_tokens: mask[:, EOS] &= own >= order.min_tokens
     return mask
 
