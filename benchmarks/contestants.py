@@ -1,0 +1,84 @@
+"""The generators and language models that the benchmarks of the judges use: trained once, kept in a folder.
+
+    python benchmarks/contestants.py --models out/contestants        (an hour on two cores; goes on where it was interrupted)
+
+All learn from the training works of the built-in corpus, except `reference`, which sees one half of them only: it lends a
+judge its first weights and a critic its surprise, while the critic's real clips come from the other half.
+"""
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from fastai.callback.core import Callback
+from fastai.torch_core import set_seed
+
+from musiclm.corpus import Corpus, music21_corpus
+from musiclm.data import lm_dataloaders
+from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.models import load_model, save_model
+from musiclm.ngram import NGram
+
+RUNS = { # name: architecture, size, epochs, works, epochs after which a copy is kept
+    'lstm': ('awd_lstm', 'small', 12, 'train', (1, 2, 3, 4, 6, 8, 12)),
+    'reference': ('awd_lstm', 'small', 8, 'half', ()),
+    'tiny': ('awd_lstm', 'tiny', 4, 'train', ()),
+    'transformer': ('transformer', 'small', 6, 'train', ()),
+    'base': ('awd_lstm', 'base', 3, 'train', ()),
+}
+
+
+class KeepCopies(Callback):
+    "Save the model after some epochs."
+    def __init__(self, epochs, place): self.epochs, self.place = epochs, place
+    def after_epoch(self):
+        if self.epoch + 1 in self.epochs: save_model(self.learn, self.place(self.epoch + 1))
+
+
+def open_corpus(models:Path) -> Corpus:
+    "The built-in corpus."
+    if not (models/'store').is_dir(): music21_corpus().save(models/'store')
+    return Corpus.load(models/'store')
+
+
+def halves(corpus:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
+    "Every second training work of each composer goes over to another split."
+    half, m = corpus.select(range(len(corpus))), corpus.manifest
+    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
+    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
+    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
+    return half
+
+
+def contestant(name:str, corpus:Corpus, models:Path, seed:int=0): # A generator
+    "Train a run of `RUNS`, or read it."
+    arch, size, epochs, works, kept = RUNS[name.partition('@')[0]]
+    if (models/name/'model.json').is_file(): return load_model(models/name)
+    set_seed(seed, reproducible=True)
+    usual = recipe(arch, size)
+    dls = lm_dataloaders(halves(corpus) if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    learn = generator_learner(dls, arch, size)
+    begin = time.perf_counter()
+    keep = KeepCopies(kept, lambda epoch: models/f'{name}@{epoch}')
+    with learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[Checkpoints(models/f'.{name}.training'), keep])
+    names = learn.recorder.metric_names[1:-1]
+    history = [dict(zip(names, map(float, row))) for row in learn.recorder.values]
+    save_model(learn, models/name, data=str(corpus), history=history, seconds=time.perf_counter() - begin, seed=seed, **usual)
+    return load_model(models/name)
+
+
+def ngram(corpus:Corpus, order:int=8) -> NGram:
+    "The n-gram model of the training works in twelve keys."
+    return NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=order)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--models', type=Path, required=True, help='where they are kept')
+    parser.add_argument('--runs', nargs='*', default=list(RUNS), choices=RUNS)
+    args = parser.parse_args()
+    corpus = open_corpus(args.models)
+    for name in args.runs: print(name, contestant(name, corpus, args.models).card['history'][-1], flush=True)
+
+
+if __name__ == '__main__': main()
