@@ -437,7 +437,8 @@ class RollCNN(nn.Module):
         n_emb:int=50, # Width of the embedding
         p:float=.1, # Dropout before the embedding and before the output
         clip_length:int=256, # Tokens of the clips; the roll has 1.5 steps a token
-        channels:tuple=(16, 32, 64, 64), # Of the convolutions
+        channels:tuple=(16, 24, 32, 48), # Of the convolutions
+        precision:str='auto', # Products of training on a CPU, as in `use_bf16`
     ):
         super().__init__()
         enc = NotewiseEncoder(encoding) # or says that it can't
@@ -446,8 +447,9 @@ class RollCNN(nn.Module):
         for name, t in dict(onset=onset, change=onset*1 - end*1, lane=lane, wait=enc.wait_of).items():
             self.register_buffer(name, torch.tensor(t), persistent=False)
         self.parts, self.steps, self.clip_length = len(encoding.parts), 3*clip_length//2, clip_length
-        sizes = zip([2*self.parts, *channels], channels, [(13, 9), *[(5, 5)]*(len(channels) - 1)],
-                    [(2, 3), *[(2, 2)]*(len(channels) - 1)])
+        self.bf16 = use_bf16(precision)
+        sizes = zip([2*self.parts, *channels], channels, [(13, 5), *[(5, 5)]*(len(channels) - 1)],
+                    [(2, 1), *[(2, 2)]*(len(channels) - 1)])
         self.body = nn.Sequential(*(layer for i, o, size, stride in sizes for layer in (
             nn.Conv2d(i, o, size, stride, [n//2 for n in size], bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))))
         self.narrow = LinBnDrop(4*channels[-1], n_emb, p=p, act=nn.ReLU(inplace=True), lin_first=False)
@@ -472,15 +474,16 @@ def roll(self:RollCNN,
 @patch
 def embed(self:RollCNN, x): # (B, T) -> (B, n_emb)
     "Shapes anywhere, and how much of them there is: maximum and mean over pitch, then over the time that the clip takes."
-    f = self.body(self.roll(x)) # (B, C, P, S)
-    f = torch.cat([f.amax(2), f.mean(2)], 1) # (B, 2C, S)
+    frames = F.avg_pool2d(self.roll(x), (1, 3)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast('cpu', torch.bfloat16, self.bf16 and self.training and x.device.type == 'cpu'): f = self.body(frames)
+    f = torch.cat([f.amax(2), f.mean(2)], 1).float() # (B, 2C, S) from (B, C, P, S)
     last = self.wait[x].sum(1).clamp(max=self.steps - 1)*f.shape[2]//self.steps # (B,)
     there = torch.arange(f.shape[2], device=x.device) <= last[:, None]
     f = f*there[:, None]
     return self.narrow(torch.cat([f.amax(2), f.sum(2)/there.sum(1)[:, None]], 1))
 
 # %% ../nbs/08_models.ipynb #b005665f
-ROLL_SIZES = dict(tiny=dict(channels=(8, 16, 32)), small=dict(), base=dict(channels=(32, 64, 128, 128)))
+ROLL_SIZES = {k: dict(channels=c) for k, c in dict(tiny=(8, 16, 32), small=(16, 24, 32, 48), base=(32, 64, 96, 128)).items()}
 
 def make_classifier(
     n_vocab:int, # Tokens in the vocabulary
