@@ -13,7 +13,7 @@ import numpy as np
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
-from musiclm.composer import calibrate, composer_clips, composer_dataloaders, composer_learner
+from musiclm.composer import calibrate_judge, composer_clips, composer_dataloaders, composer_learner
 from musiclm.corpus import Corpus, music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, recipe
@@ -85,8 +85,7 @@ def judge(name:str, corpus:Corpus, models:Path, n:int=2400, length:int=256): # A
     learn = composer_learner(dls, **build, start=start and contestant(start, corpus, models))
     begin = time.perf_counter()
     with learn.no_bar(): learn.fit_one_cycle(epochs)
-    valid = (info['split'] == 'valid').to_numpy()
-    calibrate(learn, clips[valid], info['label'][valid])
+    calibrate_judge(learn, clips, info)
     save_model(learn, models/name, data=str(corpus), seconds=time.perf_counter() - begin, seed=seed, start=start or '')
     return load_model(models/name)
 

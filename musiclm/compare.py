@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Judged', 'prompt_info', 'judge_clips', 'score_figures', 'distance_figures', 'evaluate', 'floor_pieces',
-           'shuffle_bars', 'rank_with_ties', 'generator_figures', 'leaderboard']
+           'rank_with_ties', 'generator_figures', 'leaderboard']
 
 # %% ../nbs/17_compare.ipynb #0003
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from .composer import embeddings, judge_hash, probabilities
-from .corpus import Corpus, join_pieces
-from .critic import clips_of, real_clips
+from .corpus import Corpus
+from .corruptions import real_clips
+from .critic import clips_of
 from .generator import evaluate_lm
 from .metrics import (Score, class_divergence, conditional_inception_score, describe, descriptor_distances,
                              inception_score, kernel_distance, normalised_score, precision_recall_density_coverage, unique_ratio)
@@ -133,23 +134,6 @@ def floor_pieces(
     train = [corpus.tokens(i) for i in corpus.indices('train')]
     unigram = NGram.fit(train, corpus.vocab, corpus.encoder.config, order=1, transpositions=(0,))
     return sample(unigram, n, n_tokens, random_freq=1., top_k=None, min_tokens=n_tokens, seed=seed)
-
-# %% ../nbs/17_compare.ipynb #0012
-def shuffle_bars(
-    corpus:Corpus, # Pieces
-    beats:int=4, # Length of a bar
-    seed:int=0,
-) -> Corpus: # The same pieces, each with its bars in random order
-    "Shuffle the bars of every piece; a note that reaches beyond its bar ends with it."
-    rows, bar = [], beats*corpus.encoder.config.steps_per_beat
-    for i in range(len(corpus)):
-        notes = corpus.notes(i)
-        which, within = divmod(notes['onset'], bar)
-        order = np.random.default_rng([seed, i]).permutation(int(which.max()) + 1 if len(notes) else 0)
-        notes['duration'] = np.minimum(notes['duration'], bar - within)
-        notes['onset'] = order[which]*bar + within
-        rows.append((corpus.manifest.iloc[i].to_dict(), corpus.encoder.encode(notes)))
-    return join_pieces(rows, corpus.encoder)
 
 # %% ../nbs/17_compare.ipynb #0015
 def rank_with_ties(

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['composer_clips', 'composer_dataloaders', 'with_start', 'clip_learner', 'composer_learner', 'run_clips', 'calibrate',
-           'judge_parts', 'probabilities', 'embeddings', 'judge_hash', 'histograms', 'baseline_probabilities',
-           'composer_figures']
+           'judge_parts', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge', 'Guess',
+           'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
 
 # %% ../nbs/14_composer.ipynb #0003
 import hashlib
+from dataclasses import dataclass
 from functools import partial
 
 import fastai.callback.progress # gives `Learner` its bars …
@@ -21,8 +22,10 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.optimizer import Adam
+from fastcore.basics import patch
 from fastcore.foundation import L
 from scipy.special import softmax
+from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,7 +35,8 @@ from .corruptions import NO_COMPOSER, real_clips, spoilt_clips
 from .data import classifier_dataloaders
 from .metrics import accuracy as clip_accuracy
 from .metrics import expected_calibration_error, fit_temperature, log_loss, macro_f1
-from .models import bare_model, make_classifier
+from .encoders import make_encoder
+from .models import Classifier, bare_model, make_classifier
 from .tokens import Encoder
 
 # %% ../nbs/14_composer.ipynb #32b65ed7
@@ -103,10 +107,10 @@ def clip_learner(
     **kwargs, # Further arguments of `Learner`
 ) -> Learner: # Its model has `.vocab`, `.encoding`, `.labels`, `.none` and `.temperature`
     "A `Learner` for a classifier of clips."
-    none, build = dls.labels[-1] == NO_COMPOSER, getattr(bare_model(start), 'build', {})
-    length, options = len(dls.train_ds[0][0]), {**build.get('options', {}), **(options or {})}
+    none, length, build = dls.labels[-1] == NO_COMPOSER, len(dls.train_ds[0][0]), getattr(bare_model(start), 'build', {})
+    if arch in (None, build.get('arch')): options = {**build.get('options', {}), **(options or {})}
     model = make_classifier(len(dls.encoder.vocab), dls.labels[:len(dls.labels) - none], arch or build.get('arch', 'awd_lstm'),
-                            size or build.get('size', 'small'), n_emb, p, length, none, dls.encoder.config, **options)
+                            size or build.get('size', 'small'), n_emb, p, length, none, dls.encoder.config, **(options or {}))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
     if start is not None: with_start(model, start)
     if weights is not None: weights = torch.tensor([weights.get(o, 1.) for o in dls.labels], device=dls.device)
@@ -152,10 +156,10 @@ def calibrate(
     clips:np.ndarray, # (n, length) token ids, of works it was not trained on
     labels, # (n,) class names
 ) -> float: # The temperature, also set on the model
-    "Fit the one temperature by which logits are divided (Guo et al. 2017)."
+    "Fit the one temperature by which logits are divided, on those of the classes (Guo et al. 2017)."
     model = bare_model(model)
-    names = [*model.labels, *[NO_COMPOSER]*model.none]
-    model.temperature = float(fit_temperature(run_clips(model, clips), [names.index(o) for o in labels]))
+    logits = run_clips(model, clips)[:, :len(model.labels)]
+    model.temperature = float(fit_temperature(logits, [model.labels.index(o) for o in labels]))
     return model.temperature
 
 def judge_parts(
@@ -185,6 +189,80 @@ def embeddings(
     "Activations of the narrow layer, for distances between sets of clips."
     return run_clips(model, clips, 'embed', bs)
 
+# %% ../nbs/14_composer.ipynb #d3d8a943
+def strangeness(
+    model, # A composer classifier that `learn_usual` was called on
+    clips:np.ndarray, # (n, length) token ids
+    bs:int=128, # Clips read at once
+) -> np.ndarray: # (n,) distance to the nearest composer's centre; of what is usual 1 is the 99% quantile
+    "How unlike all composers it knows each clip is."
+    model = bare_model(model)
+    centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
+    far = embeddings(model, clips, bs)[:, None] - centres[:len(model.labels)] # (n, K, d)
+    return np.sqrt(np.einsum('nkd,de,nke->nk', far, inverse, far).min(1))/limit
+
+def learn_usual(
+    model, # A composer classifier, or its `Learner`
+    train:np.ndarray, # (n, length) real clips that it was trained on
+    labels, # (n,) their composers
+    valid:np.ndarray, # (m, length) real clips of other works
+) -> float: # The limit, also set on the model
+    "Learn what embeddings are usual: centres and spread from training clips, the limit from clips of other works."
+    model = bare_model(model)
+    e, y = embeddings(model, train).astype(float), np.array([model.labels.index(o) for o in labels])
+    centres = np.stack([e[y == k].mean(0) for k in range(len(model.labels))])
+    spread = LedoitWolf(assume_centered=True).fit(e - centres[y])
+    model.centres[:len(centres)] = torch.tensor(centres)
+    model.inverse.copy_(torch.tensor(spread.precision_))
+    model.limit.fill_(1.)
+    model.limit.fill_(float(np.quantile(strangeness(model, valid), .99)))
+    return float(model.limit)
+
+# %% ../nbs/14_composer.ipynb #5cf16842
+def calibrate_judge(
+    model, # A composer classifier, or its `Learner`
+    clips:np.ndarray, # (n, length) token ids
+    info:pd.DataFrame, # From `composer_clips`
+):
+    "`calibrate` on the validation works, and `learn_usual`."
+    train, valid = ((info['split'] == s).to_numpy() for s in ('train', 'valid'))
+    real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
+    calibrate(model, clips[valid & real], info['composer'][valid & real])
+    learn_usual(model, clips[train & real], info['composer'][train & real], clips[valid & real])
+
+# %% ../nbs/14_composer.ipynb #bb71a621
+@dataclass(frozen=True)
+class Guess:
+    "Who may have composed a piece: calibrated probabilities, the likeliest first, and how unlike all of them it is."
+    composers:pd.Series # Probability by composer, should it be one of them
+    none:float # Probability that no composer writes so
+    strangeness:float # Median over clips; over 1 is unusual
+    n:int # Clips
+    @property
+    def unlike_any(self): return self.none > .5 or self.strangeness > 1
+    def __str__(self):
+        names = ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
+        if not self.unlike_any: return f'{names} ({self.n} clips)'
+        return f'unlike any (no composer {self.none:.0%}, strangeness {self.strangeness:.2f}); if one, then {names} ({self.n} clips)'
+
+@patch
+def guess(self:Classifier,
+    piece, # A `Piece`, a note table, or token ids
+    max_clips:int=32, # At most so many, spread over the piece
+) -> Guess:
+    "Who may have composed a piece? Raises `ValueError` where it is shorter than a clip."
+    encoder = make_encoder(self.encoding, self.vocab.itos)
+    ids = getattr(piece, 'ids', piece)
+    if isinstance(ids, pd.DataFrame): ids = encoder.encode(ids)
+    room = len(ids) - self.clip_length
+    starts = np.unique(np.linspace(0, max(room, 0), min(max_clips, max(room, 0)//self.clip_length + 1)).astype(int))
+    found = [c for c in (encoder.clip(ids, s, self.clip_length) for s in starts) if c is not None]
+    if not found: raise ValueError(f'the piece is too short: {len(ids)} tokens, and the judge hears {self.clip_length}')
+    p, none = judge_parts(self, np.stack(found))
+    order = np.argsort(-p.mean(0))
+    return Guess(pd.Series(p.mean(0)[order], np.array(self.labels)[order]), float(none.mean()),
+                 float(np.median(strangeness(self, np.stack(found)))), len(found))
+
 # %% ../nbs/14_composer.ipynb #000e
 def judge_hash(
     model, # A classifier of clips, or its `Learner`
@@ -199,43 +277,49 @@ def judge_hash(
 def histograms(
     clips:np.ndarray, # (n, length) token ids
     encoder:Encoder, # Their encoding
-) -> np.ndarray: # (n, d): counts of tokens, then of intervals from -24 to 24 in each part
-    "Counts of tokens and of melodic intervals in each clip."
-    clips, parts = np.asarray(clips, np.int64), len(encoder.config.parts)
-    tokens = np.stack([np.bincount(c, minlength=len(encoder.vocab)) for c in clips])
-    intervals = np.zeros((len(clips), parts, 49), np.int64)
-    for found, notes in zip(intervals, map(encoder.decode, clips)):
-        for part in range(parts):
-            leaps = np.diff(notes['pitch'].to_numpy()[notes['part'].to_numpy() == part])
-            found[part] = np.bincount(np.clip(leaps, -24, 24) + 24, minlength=49)
-    return np.concatenate([tokens, intervals.reshape(len(clips), -1)], 1)
+) -> np.ndarray: # (n, d): counts of tokens; by part of intervals from -24 to 24; of durations and of gaps, up to four beats
+    "Counts of tokens, melodic intervals, durations and inter-onset intervals in each clip."
+    parts, longest, rows = len(encoder.config.parts), 4*encoder.config.steps_per_beat, []
+    for clip in np.asarray(clips, np.int64):
+        onset, duration, pitch, part = (encoder.decode(clip)[k].to_numpy() for k in ('onset', 'duration', 'pitch', 'part'))
+        leaps = [np.diff(pitch[part == k]).clip(-24, 24) + 24 for k in range(parts)]
+        times = [o.clip(0, longest) for o in (duration, np.diff(np.unique(onset)))]
+        rows.append(np.concatenate([np.bincount(clip, minlength=len(encoder.vocab)), *(np.bincount(o, minlength=49) for o in leaps),
+                                    *(np.bincount(o, minlength=longest + 1) for o in times)]))
+    return np.stack(rows)
 
 # %% ../nbs/14_composer.ipynb #0012
 def baseline_probabilities(
-    train:np.ndarray, # (m, length) token ids to train on
-    labels, # (m,) class names
     clips:np.ndarray, # (n, length) token ids
+    info:pd.DataFrame, # From `composer_clips`: its real clips are used
     encoder:Encoder, # Their encoding
     classes, # Class names in the order of the columns wanted
-    C:float=.01, # Inverse strength of regularisation
-) -> np.ndarray: # (n, K)
-    "Probabilities by a logistic regression on histograms."
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000))
-    x = np.sqrt(histograms(train, encoder))
-    model.fit(x, np.asarray(labels, str))
-    p = model.predict_proba(np.sqrt(histograms(clips, encoder)))
-    return p[:, [list(model.classes_).index(c) for c in classes]]
+    strengths=(.001, .003, .01, .03, .1), # Inverse strengths of regularisation to choose from
+) -> np.ndarray: # (n, K) of the test clips
+    "Probabilities by a calibrated logistic regression on histograms, classes weighted alike."
+    real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
+    train, valid, test = (real & (info['split'] == s).to_numpy() for s in ('train', 'valid', 'test'))
+    x, y = np.sqrt(histograms(clips, encoder)), np.array([list(classes).index(c) for c in info['composer']])
+    fits = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, class_weight='balanced')).fit(x[train], y[train])
+            for c in strengths]
+    scores = lambda model, which: np.log(np.maximum(model.predict_proba(x[which]), 1e-12))
+    heat = [fit_temperature(scores(f, valid), y[valid]) for f in fits]
+    loss = [log_loss(softmax(scores(f, valid)/t, axis=1), y[valid], info['work'][valid]).value for f, t in zip(fits, heat)]
+    best = int(np.argmin(loss))
+    return softmax(scores(fits[best], test)/heat[best], axis=1)
 
 # %% ../nbs/14_composer.ipynb #0015
 def composer_figures(
     p:np.ndarray, # (n, K) probabilities
-    labels, # (n,) class names
-    works, # (n,) works, which cluster the intervals
+    info:pd.DataFrame, # (n,) rows with composer, work and piece
     classes, # Class names in the order of the columns
-) -> dict: # Of `Estimate`s, and the confusion matrix: rows true, columns guessed
-    "Log loss, macro-F1, accuracy, calibration error and confusion matrix of a composer classifier."
-    y, works = np.array([list(classes).index(o) for o in labels]), np.asarray(works, str)
+) -> dict: # Of `Estimate`s, and the confusion matrix of clips: rows true, columns guessed
+    "Log loss, macro-F1, accuracy of clips and pieces, calibration error and confusion matrix of a composer classifier."
+    y, works = np.array([list(classes).index(o) for o in info['composer']]), info['work'].to_numpy(str)
     confusion = np.zeros((len(classes), len(classes)), int)
     np.add.at(confusion, (y, p.argmax(1)), 1)
     found = dict(log_loss=log_loss, macro_f1=macro_f1, accuracy=clip_accuracy, calibration_error=expected_calibration_error)
-    return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'confusion': confusion}
+    pooled = pd.DataFrame(p).groupby(info['piece'].to_numpy()).mean()
+    first = info.assign(y=y).drop_duplicates('piece').set_index('piece').loc[pooled.index]
+    whole = clip_accuracy(pooled.to_numpy(), first['y'].to_numpy(), first['work'].to_numpy(str), strata=first['y'].to_numpy())
+    return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'piece_accuracy': whole, 'confusion': confusion}
