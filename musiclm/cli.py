@@ -346,7 +346,7 @@ def pieces_for(args, rank:int) -> list: # `Piece`s
 
 # %% ../nbs/20_cli.ipynb #0010
 def score(args):
-    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; with a store all figures."
+    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all figures."
     from musiclm.encoders import make_encoder
     judge, generator = open_model(args.composer, 'composer'), None
     if (Path(args.source)/'model.json').is_file(): generator = open_model(args.source, 'generator')
@@ -381,7 +381,8 @@ def score_beside(args, judge, generator, pieces):
     from musiclm.metrics import Estimate
     corpus, name = Corpus.load(args.store), Path(args.source).name
     if generator is not None:
-        table = leaderboard({name: generator}, judge, corpus, n=args.n, seed=args.seed, progress=False).drop(columns=['rank', 'ties'])
+        table = leaderboard({name: generator}, judge, corpus, n=args.n, seed=args.seed, progress=False)
+        table = table.drop(columns=['rank', 'ties'])
         floor, ceiling = table.attrs['floor'], table.attrs['ceiling']
     else:
         copies = CopyIndex.of(corpus)
@@ -389,9 +390,11 @@ def score_beside(args, judge, generator, pieces):
         table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=args.seed)
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
     row = table.iloc[0]
-    found = Estimate(row['normalised'], 0., row['normalised_low'], row['normalised_high'], row['n'], note='floor 0, held-out music 1')
+    value, *ends = (row[f'normalised{o}'] for o in ('', '_low', '_high'))
+    found = Estimate(value, 0., *ends, row['n'], note='floor 0, held-out music 1')
     print(f'normalised score {found}\nfloor {floor}, held-out music {ceiling}\n{about_judge(judge)}')
 
+# %% ../nbs/20_cli.ipynb #f200e1e6
 def compare(args):
     "Rank generators under one judge, on the same openings of held-out works."
     from musiclm.compare import leaderboard

@@ -149,7 +149,7 @@ def blocks(self:CopyIndex,
 @patch
 def search(self:CopyIndex,
     pairs:np.ndarray, # (q,) from `line_pairs`
-) -> tuple: # (q,) pairs of the longest passage from here on; (q,) low and high: the range of suffixes that begin with it
+) -> tuple: # (q,) pairs of the longest passage from here on; low and high of the suffixes that begin with it
     "The longest passage of the index that begins at each pair of other lines."
     blocks = self.blocks(pairs)
     depth, low, high = np.zeros(len(pairs), int), np.zeros(len(pairs), int), np.full(len(pairs), len(self))
@@ -203,9 +203,9 @@ def piece_tables(
     return [table(p) for p in pieces]
 
 # %% ../nbs/13_copying.ipynb #2b5b3c84
-COPY = dict(piece=0, length=0, beats=0., share=0., part=0, onset=0, end=0, first_bar=0, last_bar=0, source=-1, source_piece='',
-            composer='', work='', title='', source_part=0, source_onset=0, source_end=0, source_first_bar=0,
-            source_last_bar=0, semitones=0, tempo=1., passage='')
+COPY = dict(piece=0, length=0, beats=0., share=0., part=0, onset=0, end=0, first_bar=0, last_bar=0, source=-1,
+            source_piece='', composer='', work='', title='', source_part=0, source_onset=0, source_end=0,
+            source_first_bar=0, source_last_bar=0, semitones=0, tempo=1., passage='')
 
 def copied_notes(
     length:np.ndarray, # (q,) pairs of the passage that begins at each pair
@@ -223,8 +223,9 @@ def run_back(
     length:int, # Pairs of the passage
 ) -> tuple: # Notes that the passage goes on to the left; its tempo beside the other's, as two times
     "How far a passage goes on before its first pair."
-    t, s = (max(int(o.onset[k + length - 1] - o.onset[k - 1]), 1) for o, k in ((lines, i), (others, j))) # 1: inside a chord
-    room = min(k - 1 - np.flatnonzero(o.first[:k])[-1] for o, k in ((lines, i), (others, j)))
+    pair = (lines, i), (others, j)
+    t, s = (max(int(o.onset[k + length - 1] - o.onset[k - 1]), 1) for o, k in pair) # 1: inside a chord
+    room = min(k - 1 - np.flatnonzero(o.first[:k])[-1] for o, k in pair)
     back = lambda o, k, a: (a[k - 1] - a[k - 1 - room:k - 1])[::-1]
     same = (back(lines, i, lines.pitch) == back(others, j, others.pitch)) & \
         (back(lines, i, lines.onset)*s == back(others, j, others.onset)*t)
@@ -249,15 +250,16 @@ def describe(self:CopyIndex,
     def place(o, k, spb):
         notes = slice(k - 1 - back, k + length)
         lo, hi, bar = int(o.onset[notes][0]), int(o.end[notes].max()), spb*beats_per_bar
-        return dict(part=int(o.part[k]), onset=lo, end=hi, first_bar=lo//bar + 1, last_bar=int(o.onset[notes][-1])//bar + 1)
+        last = int(o.onset[notes][-1])
+        return dict(part=int(o.part[k]), onset=lo, end=hi, first_bar=lo//bar + 1, last_bar=last//bar + 1)
     here, there = place(lines, i, steps_per_beat), place(other, j, grid)
-    title = str(about.get('title') or '')
+    title, name = str(about.get('title') or ''), str(about.get('piece', row))
     bars = f'bar{"s"*(there["first_bar"] != there["last_bar"])} ' + \
         '–'.join(map(str, dict.fromkeys([there['first_bar'], there['last_bar']])))
     return COPY | here | {f'source_{k}': v for k, v in there.items()} | dict(
         length=length + 1 + back, beats=(here['end'] - here['onset'])/steps_per_beat, source=row,
-        source_piece=str(about.get('piece', row)), composer=str(about.get('composer', '')), work=str(about.get('work', '')),
-        title=title, semitones=int(shift[at]), tempo=s*steps_per_beat/(t*grid), passage=f'{bars} of {title or about.get("piece", row)}')
+        source_piece=name, composer=str(about.get('composer', '')), work=str(about.get('work', '')), title=title,
+        semitones=int(shift[at]), tempo=s*steps_per_beat/(t*grid), passage=f'{bars} of {title or name}')
 
 # %% ../nbs/13_copying.ipynb #f1f72ca4
 def longest_copies(
@@ -269,7 +271,7 @@ def longest_copies(
     distinct:int=6, # Different pairs of a passage that counts at all
     beats_per_bar:int=4, # Bars are counted by it
 ) -> pd.DataFrame: # One row a piece, columns `COPY`; `length` 0 where it shares no passage that counts
-    "The longest passage that each piece shares with training works, in notes, and the share of its notes that such passages hold."
+    "The longest passage that each piece shares with training works, and the share of its notes that such passages hold."
     tables = piece_tables(pieces, encoder, with_prompt)
     lines, rows = lines_of(tables), [COPY | dict(piece=i) for i in range(len(tables))]
     length, low, high = index.search(pairs := line_pairs(lines))
@@ -282,8 +284,8 @@ def longest_copies(
         i = lo + int(length[lo:hi].argmax())
         if not length[i]: continue
         places = index.suffixes[low[i]:high[i]].astype(int)
-        row |= index.describe(lines, i, int(length[i]), places, notes.attrs.get('steps_per_beat', 12), beats_per_bar) | \
-            {k: row[k] for k in ('piece', 'share')}
+        grid, known = notes.attrs.get('steps_per_beat', 12), {k: row[k] for k in ('piece', 'share')}
+        row |= index.describe(lines, i, int(length[i]), places, grid, beats_per_bar) | known
     return pd.DataFrame(rows, columns=list(COPY))
 
 
@@ -305,17 +307,19 @@ def plot_copy(
     axes=None, # Two matplotlib axes; new ones when None
 ):
     "Draw a shared passage and its source side by side; gives the figure. Raises `ValueError` where nothing is shared."
-    if copy['source'] < 0: raise ValueError('this piece shares no passage with the training works: there is nothing to draw')
+    if copy['source'] < 0: raise ValueError('this piece shares no passage with training works: there is nothing to draw')
     if axes is None: axes = plt.subplots(1, 2, figsize=(13, 3.2), layout='constrained')[1]
-    i, there = copy['piece'], copy[[k for k in copy.index if k.startswith('source_')]].rename(lambda k: k.removeprefix('source_'))
+    i, there = copy['piece'], {k.removeprefix('source_'): v for k, v in copy.items() if k.startswith('source_')}
     one = piece_tables(pieces[i:i + 1], encoder, with_prompt=True)[0]
-    for ax, notes, at, title in zip(axes, (one, index.tables[copy['source']]), (copy, there), (f'piece {i}', copy['passage'])):
+    both = zip(axes, (one, index.tables[copy['source']]), (copy, there), (f'piece {i}', copy['passage']))
+    for ax, notes, at, title in both:
         bar = notes.attrs.get('steps_per_beat', 12)*beats_per_bar
         start, end = (at['first_bar'] - 1)*bar, -(-int(at['end'])//bar)*bar
         cut = notes[(notes['onset'] >= start) & (notes['onset'] < end)]
         plot_roll(cut.assign(onset=cut['onset'] - start, duration=np.minimum(cut['duration'], end - cut['onset'])), ax,
                   beats_per_bar=beats_per_bar, title=title)
-        ax.axvspan(*((int(at[k]) - start)*beats_per_bar/bar for k in ('onset', 'end')), color='gold', alpha=.25, lw=0, zorder=0)
+        edges = ((int(at[k]) - start)*beats_per_bar/bar for k in ('onset', 'end'))
+        ax.axvspan(*edges, color='gold', alpha=.25, lw=0, zorder=0)
         ax.set_xticks(t := ax.get_xticks(), (t/beats_per_bar + at['first_bar']).astype(int))
     return axes[0].figure
 
@@ -329,7 +333,7 @@ def human_copying(
     level:float=.95, # Of the quantile
     seed:int=0, # Of the cuts
     **kwargs, # As of `longest_copies`
-) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work`: who wrote the clip; `attrs['limit']`: quantiles of length and share
+) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work`, whose the clip is; `attrs['limit']` holds the quantiles
     "What held-out works share with training works. Raises `ValueError` where no work of the split is long enough."
     cut, where = clips(corpus, length, split, per_piece=8, seed=seed)
     if not len(cut): raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')

@@ -41,7 +41,9 @@ def longest_common(a, b, distinct):
 def notes_of(found, tables, index, side):
     "(onset, pitch) of the notes of the passage of a row, by itself and in its source."
     if side == 'piece': table, at = tables[found['piece']], found[['part', 'onset', 'end']]
-    else: table, at = index.tables[found['source']], found[['source_part', 'source_onset', 'source_end']].set_axis(['part', 'onset', 'end'])
+    else:
+        table, at = index.tables[found['source']], found[['source_part', 'source_onset', 'source_end']]
+        at = at.set_axis(['part', 'onset', 'end'])
     t = table[(table['part'] == at['part']) & (table['onset'] >= at['onset'])].sort_values(['onset', 'pitch'])
     return t[['onset', 'pitch']].to_numpy()
 
