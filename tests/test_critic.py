@@ -293,7 +293,7 @@ def test_the_score_stands_in_the_table_of_a_training(corpus, every):
     x, info = generated_clips(learn, corpus, 'valid', 8, LENGTH, PROMPT, 1) # the score can be found again
     from musiclm.composer import probabilities
     from musiclm.metrics import inception_score
-    assert inception_score(probabilities(score.judge, x), groups=info['work']).value == pytest.approx(score.scores[1].value)
+    assert inception_score(probabilities(score.judge, x), groups=info['work'], strata=info['composer']).value == pytest.approx(score.scores[1].value)
 
 
 def test_a_judge_of_other_tokens_or_too_few_clips_are_refused(corpus):
