@@ -1,4 +1,4 @@
-"""The generators and language models that the benchmarks of the judges use: trained once, kept in a folder.
+"""The generators and judges that the benchmarks of the judges use: trained once, kept in a folder.
 
     python benchmarks/contestants.py --models out/contestants        (an hour on two cores; goes on where it was interrupted)
 
@@ -13,6 +13,7 @@ import numpy as np
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
+from musiclm.composer import calibrate_judge, composer_clips, composer_dataloaders, composer_learner
 from musiclm.corpus import Corpus, music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, recipe
@@ -67,6 +68,28 @@ def contestant(name:str, corpus:Corpus, models:Path, seed:int=0): # A generator
     return load_model(models/name)
 
 
+JUDGES = { # name: how it is built, epochs, seed
+    'judge': (dict(arch='awd_lstm', size='small', lr=4e-3), 'reference', 5, 0), # begins with the language model's weights
+    'second': (dict(arch='roll_cnn', size='small', lr=6e-3), None, 12, 1),
+    'scratch': (dict(arch='awd_lstm', size='tiny', lr=1e-2), None, 10, 2), # that of the demo
+}
+
+
+def judge(name:str, corpus:Corpus, models:Path, n:int=2400, length:int=256): # A composer classifier
+    "Train one of `JUDGES`, or read it."
+    if (models/name/'model.json').is_file(): return load_model(models/name)
+    build, start, epochs, seed = JUDGES[name]
+    set_seed(seed, reproducible=True)
+    clips, info = composer_clips(corpus, n, length, seed=seed)
+    dls = composer_dataloaders(clips, info, corpus.encoder, seed=seed)
+    learn = composer_learner(dls, **build, start=start and contestant(start, corpus, models))
+    begin = time.perf_counter()
+    with learn.no_bar(): learn.fit_one_cycle(epochs)
+    calibrate_judge(learn, clips, info)
+    save_model(learn, models/name, data=str(corpus), seconds=time.perf_counter() - begin, seed=seed, start=start or '')
+    return load_model(models/name)
+
+
 def ngram(corpus:Corpus, order:int=8) -> NGram:
     "The n-gram model of the training works in twelve keys."
     return NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=order)
@@ -75,10 +98,12 @@ def ngram(corpus:Corpus, order:int=8) -> NGram:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--models', type=Path, required=True, help='where they are kept')
-    parser.add_argument('--runs', nargs='*', default=list(RUNS), choices=RUNS)
+    parser.add_argument('--runs', nargs='*', default=[*RUNS, *JUDGES], choices=[*RUNS, *JUDGES])
     args = parser.parse_args()
     corpus = open_corpus(args.models)
-    for name in args.runs: print(name, contestant(name, corpus, args.models).card['history'][-1], flush=True)
+    for name in args.runs:
+        made = contestant(name, corpus, args.models) if name in RUNS else judge(name, corpus, args.models)
+        print(name, made.card.get('history', [''])[-1], flush=True)
 
 
 if __name__ == '__main__': main()

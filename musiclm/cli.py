@@ -7,7 +7,7 @@ __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'd
            'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
            'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
            'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'pieces_for', 'score',
-           'compare', 'guess', 'report', 'make_parser', 'main']
+           'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #0003
 import argparse
@@ -176,10 +176,10 @@ def train(args):
         if value is not None and value < (1e-30 if name == 'lr' else 1):
             raise ValueError(f'--{name.replace("_", "-")} must be {least}, not {value}')
     if args.what != 'generator':
-        if set_ := [k for k in ('lr', 'seq_len', 'start', 'anew') if getattr(args, k)]:
-            raise ValueError(f'--{set_[0].replace("_", "-")} is an option of generators')
+        generators_only = ('seq_len', 'anew') if args.what == 'composer' else ('lr', 'seq_len', 'start', 'anew')
+        if set_ := [k for k in generators_only if getattr(args, k)]:
+            raise ValueError(f'--{set_[0].replace("_", "-")} is no option of a {args.what}')
         if num_distrib() > 1: raise ValueError('several processes can train generators only')
-        args.arch, args.size, args.bs = args.arch or 'awd_lstm', args.size or 'small', args.bs or 32
     with process_group() as rank: train_and_save(args, rank)
 
 def train_and_save(
@@ -232,24 +232,22 @@ def train_generator(args, corpus):
 # %% ../nbs/20_cli.ipynb #000b
 def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
-    import numpy as np
-
-    from musiclm.composer import calibrate, composer_figures, composer_learner, probabilities
-    from musiclm.critic import real_clips
-    from musiclm.data import classifier_dataloaders
-    n = dict(train=args.clips, valid=None, test=None)
-    cut = {s: real_clips(corpus, s, n[s], args.length, seed=args.seed) for s in n}
-    clips = np.concatenate([cut[s][0] for s in ('train', 'valid')])
-    names = np.concatenate([cut[s][1]['composer'] for s in ('train', 'valid')])
-    is_valid = np.arange(len(clips)) >= len(cut['train'][0])
-    dls = classifier_dataloaders(clips, names, is_valid, corpus.encoder, bs=args.bs, seed=args.seed)
-    learn = composer_learner(dls, arch=args.arch, size=args.size)
+    from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
+                                  composer_learner, judge_parts)
+    clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
+    if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
+        print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
+    start = open_model(args.start, 'generator') if args.start else None
+    dls = composer_dataloaders(clips, info, corpus.encoder, bs=args.bs or 32, seed=args.seed)
+    learn = composer_learner(dls, arch=args.arch, size=args.size, start=start, **({'lr': args.lr} if args.lr else {}))
     learn.fit_one_cycle(args.epochs)
-    calibrate(learn, cut['valid'][0], cut['valid'][1]['composer'])
+    calibrate_judge(learn, clips, info)
     def measure():
-        test, info = cut['test']
-        found = composer_figures(probabilities(learn, test), info['composer'], info['work'], learn.model.labels)
-        return {k: v for k, v in found.items() if k != 'confusion'}
+        test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
+        found = composer_figures(judge_parts(learn, clips[test])[0], info[test], labels)
+        base = composer_figures(baseline_probabilities(clips, info, corpus.encoder, labels), info[test], labels)
+        return {**{k: v for k, v in found.items() if k != 'confusion'},
+                **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')}}
     return learn, measure
 
 def train_critic(args, corpus):
@@ -263,7 +261,7 @@ def train_critic(args, corpus):
     n = dict(train=args.clips, valid=args.clips//5, test=args.clips//4)
     clips, info = critic_clips(corpus, models, RULES, n, args.length, seed=args.seed)
     use, valid = info['split'].isin(['train', 'valid']).to_numpy(), (info['split'] == 'valid').to_numpy()
-    dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs,
+    dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs or 32,
                                  seed=args.seed)
     learn = critic_learner(dls, arch=args.arch, size=args.size)
     learn.fit_one_cycle(args.epochs)
@@ -348,49 +346,76 @@ def pieces_for(args, rank:int) -> list: # `Piece`s
 
 # %% ../nbs/20_cli.ipynb #0010
 def score(args):
-    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator."
-    from musiclm.composer import judge_hash, probabilities
+    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all figures."
+    from musiclm.encoders import make_encoder
+    judge, generator = open_model(args.composer, 'composer'), None
+    if (Path(args.source)/'model.json').is_file(): generator = open_model(args.source, 'generator')
+    pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos)) if generator is None else None
+    if args.store: score_beside(args, judge, generator, pieces)
+    else: score_alone(args, judge, generator, pieces)
+
+def about_judge(judge) -> str:
+    "Which judge speaks: part of every score."
+    from musiclm.composer import judge_hash
+    return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
+
+def score_alone(args, judge, generator, pieces):
+    "Print the score of clips of pieces, or of a generator that is given no prompts."
+    from musiclm.composer import probabilities
     from musiclm.critic import MARGIN, clips_of
     from musiclm.metrics import inception_score
     from musiclm.sampling import sample
-    from musiclm.encoders import make_encoder
-    judge = open_model(args.composer, 'composer')
-    if (Path(args.source)/'model.json').is_file():
-        size = judge.clip_length + MARGIN
-        pieces = sample(open_model(args.source, 'generator'), args.n, size, min_tokens=size, seed=args.seed)
-    else: pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos))
+    size = judge.clip_length + MARGIN
+    if generator is not None: pieces = sample(generator, args.n, size, min_tokens=size, seed=args.seed)
     clips, owner = clips_of(pieces, judge.clip_length)
-    print(f'{inception_score(probabilities(judge, clips), owner)!r}')
-    print(f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}; '
-          f'{len(set(owner))} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens')
+    n, k = len(set(owner)), len(judge.labels)
+    enough = f'{n} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
+    if n < k: raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k}')
+    print(f'{inception_score(probabilities(judge, clips), owner)!r}\n{about_judge(judge)}; {enough}')
 
+def score_beside(args, judge, generator, pieces):
+    "Print all figures of pieces, or of a generator that goes on from held-out openings, beside the works of a store."
+    from musiclm.compare import evaluate, leaderboard, references
+    from musiclm.copying import CopyIndex
+    from musiclm.corpus import Corpus
+    from musiclm.metrics import Estimate
+    corpus, name = Corpus.load(args.store), Path(args.source).name
+    if generator is not None:
+        table = leaderboard({name: generator}, judge, corpus, n=args.n, seed=args.seed, progress=False)
+        table = table.drop(columns=['rank', 'ties'])
+        floor, ceiling = table.attrs['floor'], table.attrs['ceiling']
+    else:
+        copies = CopyIndex.of(corpus)
+        real, floor, ceiling = references(judge, corpus, args.n, seed=args.seed)
+        table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=args.seed)
+    print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
+    row = table.iloc[0]
+    value, *ends = (row[f'normalised{o}'] for o in ('', '_low', '_high'))
+    found = Estimate(value, 0., *ends, row['n'], note='floor 0, held-out music 1')
+    print(f'normalised score {found}\nfloor {floor}, held-out music {ceiling}\n{about_judge(judge)}')
+
+# %% ../nbs/20_cli.ipynb #f200e1e6
 def compare(args):
     "Rank generators under one judge, on the same openings of held-out works."
     from musiclm.compare import leaderboard
     from musiclm.corpus import Corpus
     models = {Path(g).name: open_model(g, 'generator') for g in args.generators}
-    table = leaderboard(models, open_model(args.composer, 'composer'), Corpus.load(args.store), n=args.n, seed=args.seed)
+    judge = open_model(args.composer, 'composer')
+    table = leaderboard(models, judge, Corpus.load(args.store), n=args.n, seed=args.seed)
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
-    print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}')
+    print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
 
 # %% ../nbs/20_cli.ipynb #0011
 def guess(args):
-    "Say who may have composed a score."
-    import numpy as np
-
-    from musiclm.composer import probabilities
-    from musiclm.critic import clips_of
-    from musiclm.sampling import Piece
+    "Say who may have composed a score, or that it is unlike any composer the judge knows."
+    import musiclm.composer # gives judges `guess`
     from musiclm.encoders import make_encoder
     judge = open_model(args.composer, 'composer')
     encoder = make_encoder(judge.encoding, judge.vocab.itos)
     for path in args.files:
-        piece = Piece(encoder.encode(read_with(encoder, path, part_map=part_map_of(args.part_map))), encoder, 1)
-        try: p = probabilities(judge, clips_of([piece], judge.clip_length)[0]).mean(0)
-        except ValueError:
-            size = f'{len(piece.ids)} tokens, and the judge hears {judge.clip_length}'
-            raise ValueError(f'{path} is too short: {size}') from None
-        print(f'{path}: ' + ', '.join(f'{judge.labels[i]} {p[i]:.0%}' for i in np.argsort(-p)))
+        notes = read_with(encoder, path, part_map=part_map_of(args.part_map))
+        try: print(f'{path}: {judge.guess(notes)}')
+        except ValueError as e: raise ValueError(f'{path}: {e}') from None
 
 def report(args):
     "Make a listening page of a folder of MIDI files."
@@ -434,12 +459,12 @@ COMMANDS = {
     corpora: ('musiclm corpora', []),
     train: ('musiclm train generator store --out models/mine', [
         ('what', dict(choices=['generator', 'composer', 'critic'])), ('store', dict(metavar='STORE')),
-        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default) or transformer')),
+        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer)')),
         ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, default=5)),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
-        ('--lr', dict(type=float, help='peak learning rate (generator; default: by its size)')),
+        ('--lr', dict(type=float, help='peak learning rate (generator, composer; default: by its size)')),
         ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 1,024)')),
-        ('--start', dict(metavar='MODEL', help='fine-tune this one (generator)')),
+        ('--start', dict(metavar='MODEL', help='generator to fine-tune, or whose weights a composer classifier begins with')),
         ('--anew', dict(action='store_true', help='forget an interrupted training of the same name (generator)')),
         ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic)')),
         ('--clips', dict(type=int, default=2400, help='clips to train on (composer, critic)')),
@@ -468,8 +493,10 @@ COMMANDS |= {
         ('--min-p', dict(type=by_part, help='… from those this fraction as likely as the likeliest')),
         ('--temperature', dict(type=by_part, default=1., help='divides the logits')),
         ('--precision', dict(default='auto', help='fp32, bf16 or int8 (default: the quickest there is)')), SEED]),
-    score: ('musiclm score pieces --composer models/composer', [
-        ('source', dict(metavar='DIR|GENERATOR')), JUDGE, ('--n', dict(type=int, default=256, help='pieces of a generator')), SEED]),
+    score: ('musiclm score pieces --composer models/composer --store store', [
+        ('source', dict(metavar='DIR|GENERATOR')), JUDGE,
+        ('--store', dict(metavar='STORE', help='beside its held-out works: distances, structure, copies of its training works')),
+        ('--n', dict(type=int, default=256, help='pieces of a generator, and real clips (default: %(default)s)')), SEED]),
     compare: ('musiclm compare models/a models/b --composer models/composer --store store', [
         ('generators', dict(nargs='+', metavar='GENERATOR')), JUDGE, ('--store', dict(required=True, help='gives prompts and reference')),
         ('--n', dict(type=int, default=256, help='pieces of each')), SEED]),

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LADDERS', 'LESSONS', 'KEPT_BACK', 'SPARE', 'NO_COMPOSER', 'pitch_noise', 'onset_jitter', 'shuffle_bars', 'spans',
            'upper', 'swap_among', 'swap_pitches', 'swap_durations', 'shift_voice', 'roll_chords', 'transpose_voice',
-           'warp', 'splice', 'add_notes', 'invert', 'real_clips', 'passages', 'cut_at', 'corrupt_clips', 'spoilt_clips']
+           'warp', 'splice', 'stutter', 'add_notes', 'invert', 'real_clips', 'passages', 'cut_at', 'corrupt_clips',
+           'spoilt_clips']
 
 # %% ../nbs/12_corruptions.ipynb #bf6c9468
 import numpy as np
@@ -129,6 +130,16 @@ def splice(notes, level, chance, other=None): # `level`: share of the spans; `ot
     keep = (theirs < len(hit)) & hit[np.minimum(theirs, len(hit) - 1)]
     return pd.concat([notes[~hit[at]], other[keep]], ignore_index=True)
 
+def stutter(notes, level, chance, other=None): # `level`: share of the spans
+    "Some spans are repeats of the one before."
+    edges, hit, at = spans(notes, level, chance)
+    source = np.maximum.accumulate(np.where(hit, 0, np.arange(len(hit)))) # the last span that was left as it is
+    within, length = notes['onset'].to_numpy() - edges[at], np.diff(edges)
+    taken = [np.flatnonzero((at == s) & ((within < length[k]) | (k == s))) for k, s in enumerate(source)]
+    shift = np.repeat(edges[:-1] - edges[source], [len(t) for t in taken])
+    again = notes.iloc[np.concatenate(taken)]
+    return again.assign(onset=again['onset'].to_numpy() + shift)
+
 def add_notes(notes, level, chance, other=None): # `level`: new notes for each two there are
     "Notes are added at onsets that are there, at any pitch of the piece's range."
     new = notes.iloc[np.sort(chance.integers(0, len(notes), int(level*len(notes)/2) + 1))]
@@ -136,7 +147,8 @@ def add_notes(notes, level, chance, other=None): # `level`: new notes for each t
     return pd.concat([notes, new.assign(pitch=pitch)], ignore_index=True)
 
 LESSONS = dict(swap_pitches=swap_pitches, swap_durations=swap_durations, shift_voice=shift_voice,
-               roll_chords=roll_chords, transpose_voice=transpose_voice, warp=warp, splice=splice, add_notes=add_notes)
+               roll_chords=roll_chords, transpose_voice=transpose_voice, warp=warp, splice=splice, stutter=stutter,
+               add_notes=add_notes)
 
 # %% ../nbs/12_corruptions.ipynb #8337efe5
 def invert(notes, level, chance, other=None): # `level`: share of the spans
@@ -156,15 +168,15 @@ def real_clips(
     prompt_tokens:int=64, # No clip begins before so many tokens
     per_piece:int=32, # At most so many of a piece
     seed:int=0, # Seed of cuts and choice
-) -> tuple: # (n, length) uint16, and a DataFrame: composer and work
+) -> tuple: # (n, length) uint16, and a DataFrame: piece (row of the manifest), composer and work
     "Clips of real pieces, cut as generated ones are; composers and works in turn. There may be fewer than `n`."
     found, where = [], []
     for i in corpus.indices(split):
         chance = np.random.default_rng([seed, i])
         for _, clip in piece_clips(corpus.tokens(i)[prompt_tokens:], corpus.encoder, length, per_piece, chance):
-            found.append(clip); where.append((corpus.manifest['composer'][i], corpus.manifest['work'][i]))
+            found.append(clip); where.append((i, corpus.manifest['composer'][i], corpus.manifest['work'][i]))
     if not found: raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')
-    info = pd.DataFrame(where, columns=['composer', 'work'])
+    info = pd.DataFrame(where, columns=['piece', 'composer', 'work'])
     order = in_turn(info, seed=seed)[:n]
     return np.stack(found)[order], info.iloc[order].reset_index(drop=True)
 
@@ -199,7 +211,7 @@ def cut_at(
 ) -> np.ndarray: # uint16 array of `length` ids, or None where too little follows
     "Encode what begins at a step or later, and cut."
     later = notes[notes['onset'] >= step].sort_values('onset', kind='stable').head(length)
-    later.attrs = {k: v for k, v in notes.attrs.items() if k == 'steps_per_beat'}
+    later.attrs = dict(steps_per_beat=encoder.config.steps_per_beat)
     ids = encoder.encode(later)[1:-1]
     return ids[:length] if len(ids) >= length else None
 
@@ -234,7 +246,7 @@ def spoilt_clips(
     families:dict=LESSONS, # Corruptions by name
     levels:tuple=(0., 1.), # Lowest and highest
     seed:int=0, # Seed of everything
-) -> tuple: # (n, length) uint16, and a DataFrame: composer, work, corruption, level, label
+) -> tuple: # (n, length) uint16, and a DataFrame: piece, composer, work, corruption, level, label
     "Spoilt clips, labelled `NO_COMPOSER` as often as their level says, else with the composer's name."
     places, chance = passages(corpus, split, n, length, prompt_tokens, seed), np.random.default_rng([seed, 2])
     names, level = np.resize(list(families), n), chance.uniform(*levels, n)
@@ -242,5 +254,5 @@ def spoilt_clips(
     found = corrupt_clips(corpus, places, [families[o] for o in names], level, length, seed)
     keep = [k for k, clip in enumerate(found) if clip is not None]
     label = np.where(chance.random(n) < level, NO_COMPOSER, places['composer'])
-    info = places.assign(corruption=names, level=level, label=label).drop(columns=['piece', 'step'])
+    info = places.assign(corruption=names, level=level, label=label).drop(columns='step')
     return np.stack([found[k] for k in keep]), info.iloc[keep].reset_index(drop=True)

@@ -27,12 +27,11 @@ from tqdm import tqdm
 
 from . import __version__
 from .callbacks import MusicalInceptionScore
-from .compare import shuffle_bars
-from .composer import (baseline_probabilities, calibrate, composer_figures, composer_learner, judge_hash,
-                              probabilities)
+from .composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
+                              composer_figures, composer_learner, judge_hash, judge_parts, probabilities)
 from .corpus import Corpus, music21_corpus
-from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, rank,
-                            real_clips, save_clips)
+from .corruptions import corrupt_clips, passages, real_clips, shuffle_bars
+from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, rank, save_clips)
 from .data import classifier_dataloaders, lm_dataloaders
 from .generator import evaluate_lm, generator_learner
 from .metrics import conditional_inception_score, inception_score, normalised_score
@@ -157,23 +156,17 @@ def run_corpus(self:Demo):
 def run_composer(self:Demo):
     "Train the composer classifier, calibrate it on works it never saw, and measure it on others."
     s, c = self.settings, self.corpus
-    sets = {split: real_clips(c, split, n, s.clip_length, s.prompt_tokens, seed=s.seed)
-            for split, n in dict(train=s.composer_clips, valid=s.composer_clips//8, test=s.judge_clips).items()}
-    cut, names = (np.concatenate([sets[k][0] for k in ('train', 'valid')]),
-                  np.concatenate([sets[k][1]['composer'] for k in ('train', 'valid')]))
-    is_valid = np.arange(len(cut)) >= len(sets['train'][0])
-    dls = classifier_dataloaders(cut, names, is_valid, c.encoder, seed=s.seed, device=self.device)
-    learn = composer_learner(dls, **CLASSIFIER)
+    cut, info = composer_clips(c, s.composer_clips, s.clip_length, s.prompt_tokens, n_test=s.judge_clips, seed=s.seed)
+    learn = composer_learner(composer_dataloaders(cut, info, c.encoder, seed=s.seed, device=self.device), **CLASSIFIER)
     history = fit(learn, s.composer_epochs, self.pace)
-    temperature = calibrate(learn, sets['valid'][0], sets['valid'][1]['composer'])
-    labels, (test, info) = learn.model.labels, sets['test']
-    figures = lambda p: composer_figures(p, info['composer'], info['work'], labels)
-    found = figures(probabilities(learn, test))
-    base = figures(baseline_probabilities(*sets['train'][:1], sets['train'][1]['composer'], test, c.encoder, labels))
+    calibrate_judge(learn, cut, info)
+    labels, test = learn.model.labels, (info['split'] == 'test').to_numpy()
+    found = composer_figures(judge_parts(learn, cut[test])[0], info[test], labels)
+    base = composer_figures(baseline_probabilities(cut, info, c.encoder, labels), info[test], labels)
     del base['confusion']
     save_model(learn, self.work/'models/composer', data='built-in corpus, training works', history=history)
     for k in ('log_loss', 'macro_f1'): self.pace.say(f'    {k} {found[k]}, of the histograms {base[k]}')
-    return dict(composer=dict(**found, baseline=base, labels=labels, history=history, temperature=temperature))
+    return dict(composer=dict(**found, baseline=base, labels=labels, history=history, temperature=learn.model.temperature))
 
 # %% ../nbs/19_demo.ipynb #0011
 @patch
@@ -276,9 +269,10 @@ def reference_sets(self:Demo):
     s, c, ngram = self.settings, self.corpus, self.ngram
     best = ngram.order
     yield 'held-out real clips (ceiling)', *real_clips(c, 'test', s.judge_clips, s.clip_length, s.prompt_tokens, seed=s.seed)
-    test = c.select(c.indices('test'))
-    mixed = shuffle_bars(test, seed=s.seed)
-    yield 'bar-shuffled real clips', *real_clips(mixed, 'test', s.judge_clips, s.clip_length, s.prompt_tokens, seed=s.seed)
+    places = passages(c, 'test', s.judge_clips, s.clip_length, s.prompt_tokens, s.seed)
+    mixed = corrupt_clips(c, places, shuffle_bars, 1., s.clip_length, s.seed)
+    there = [k for k, clip in enumerate(mixed) if clip is not None]
+    yield 'bar-shuffled real clips', np.stack([mixed[k] for k in there]), places.iloc[there]
     for name, order, rule in (('unigram tokens (floor)', 1, dict(random_freq=1., top_k=None)),
                               (f'{best}-gram generator', best, RULES['original'])):
         ngram.order = order

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'ARCHS', 'ROLL_SIZES', 'BUILDERS', 'take_rows', 'put_rows', 'has_onednn', 'can_compute', 'choose_precision',
            'Product', 'use_bf16', 'to_float', 'AWDLSTM', 'LSTMWeights', 'turns', 'rotate', 'Block', 'Transformer',
-           'KVCache', 'TransformerWeights', 'make_model', 'ClipClassifier', 'RollCNN', 'make_classifier',
+           'KVCache', 'TransformerWeights', 'make_model', 'Classifier', 'ClipClassifier', 'RollCNN', 'make_classifier',
            'load_weights', 'register', 'bare_model', 'save_model', 'load_model']
 
 # %% ../nbs/08_models.ipynb #0003
@@ -407,53 +407,63 @@ def make_model(
     return model
 
 # %% ../nbs/08_models.ipynb #0016
-class ClipClassifier(nn.Module):
-    "Features of all tokens, concat pooling, an embedding of width `n_emb`, logits of the classes."
+class Classifier(nn.Module):
+    "What classifiers of clips share: an embedding of width `n_emb`, logits of the classes, and what embeddings are usual."
     def __init__(self,
-        lm:nn.Module, # A language model: its `features` are read
+        width:int, # Of the features that are pooled
         n_classes:int, # Classes
         n_emb:int=50, # Width of the embedding
         p:float=.1, # Dropout before the embedding and before the output
         clip_length:int=None, # Tokens of the clips that it is trained on
     ):
         super().__init__()
-        self.lm, self.clip_length = lm, clip_length
-        self.narrow = LinBnDrop(3*lm.width, n_emb, p=p, act=nn.ReLU(inplace=True), lin_first=False)
-        self.out = LinBnDrop(n_emb, n_classes, p=p)
-        self.temperature = 1.
+        self.narrow = LinBnDrop(width, n_emb, p=p, act=nn.ReLU(inplace=True), lin_first=False)
+        self.out, self.temperature, self.clip_length = LinBnDrop(n_emb, n_classes, p=p), 1., clip_length
+        for name, size in dict(centres=(n_classes, n_emb), inverse=(n_emb, n_emb)).items(): # see `learn_usual`
+            self.register_buffer(name, torch.zeros(size))
+        self.register_buffer('limit', torch.tensor(torch.inf))
+    def embed(self, x): return self.narrow(self.pool(x)) # (B, T) -> (B, n_emb)
+    def forward(self, x): return self.out(self.embed(x)) # (B, T) -> (B, n_classes)
+    def reset(self): pass
+
+class ClipClassifier(Classifier):
+    "Features of all tokens by a language model, and concat pooling."
+    def __init__(self,
+        lm:nn.Module, # A language model: its `features` are read
+        n_classes:int, # Classes
+        *args, **kwargs, # As of `Classifier`
+    ):
+        super().__init__(3*lm.width, n_classes, *args, **kwargs)
+        self.lm = lm
     def reset(self): self.lm.reset()
-    def embed(self, x): # (B, T) -> (B, n_emb)
+    def pool(self, x): # (B, T) -> (B, 3d)
         self.reset()
         f = self.lm.features(x) # (B, T, d)
-        return self.narrow(torch.cat([f[:, -1], f.amax(1), f.mean(1)], 1))
-    def forward(self, x): return self.out(self.embed(x)) # (B, T) -> (B, n_classes)
+        return torch.cat([f[:, -1], f.amax(1), f.mean(1)], 1)
 
 # %% ../nbs/08_models.ipynb #0017
-class RollCNN(nn.Module):
-    "A convolutional network on the piano roll of a clip: an embedding of width `n_emb`, logits of the classes."
+class RollCNN(Classifier):
+    "A convolutional network on the piano roll of a clip."
     def __init__(self,
         encoding:EncodingConfig, # Of the clips: a notewise one
         n_classes:int, # Classes
         n_emb:int=50, # Width of the embedding
         p:float=.1, # Dropout before the embedding and before the output
         clip_length:int=256, # Tokens of the clips; the roll has 1.5 steps a token
-        channels:tuple=(16, 32, 64, 64), # Of the convolutions
+        channels:tuple=(16, 24, 32, 48), # Of the convolutions
+        precision:str='auto', # Products of training on a CPU, as in `use_bf16`
     ):
-        super().__init__()
+        super().__init__(4*channels[-1], n_classes, n_emb, p, clip_length)
         enc = NotewiseEncoder(encoding) # or says that it can't
         onset, end = (enc.kind == k for k in (enc.ONSET, enc.END))
         lane = np.where(onset | end, enc.part_of*128 + enc.pitch_of, 0)
         for name, t in dict(onset=onset, change=onset*1 - end*1, lane=lane, wait=enc.wait_of).items():
             self.register_buffer(name, torch.tensor(t), persistent=False)
-        self.parts, self.steps, self.clip_length = len(encoding.parts), 3*clip_length//2, clip_length
-        sizes = zip([2*self.parts, *channels], channels, [(13, 9), *[(5, 5)]*(len(channels) - 1)],
-                    [(2, 3), *[(2, 2)]*(len(channels) - 1)])
+        self.parts, self.steps, self.bf16 = len(encoding.parts), 3*clip_length//2, use_bf16(precision)
+        sizes = zip([2*self.parts, *channels], channels, [(13, 5), *[(5, 5)]*(len(channels) - 1)],
+                    [(2, 1), *[(2, 2)]*(len(channels) - 1)])
         self.body = nn.Sequential(*(layer for i, o, size, stride in sizes for layer in (
             nn.Conv2d(i, o, size, stride, [n//2 for n in size], bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))))
-        self.narrow = LinBnDrop(4*channels[-1], n_emb, p=p, act=nn.ReLU(inplace=True), lin_first=False)
-        self.out, self.temperature = LinBnDrop(n_emb, n_classes, p=p), 1.
-    def reset(self): pass
-    def forward(self, x): return self.out(self.embed(x)) # (B, T) -> (B, n_classes)
 
 # %% ../nbs/08_models.ipynb #0018
 @patch
@@ -470,17 +480,18 @@ def roll(self:RollCNN,
     return torch.cat([onset.view_as(sound), sound], 1).clamp_(0, 1)
 
 @patch
-def embed(self:RollCNN, x): # (B, T) -> (B, n_emb)
+def pool(self:RollCNN, x): # (B, T) -> (B, 4C)
     "Shapes anywhere, and how much of them there is: maximum and mean over pitch, then over the time that the clip takes."
-    f = self.body(self.roll(x)) # (B, C, P, S)
-    f = torch.cat([f.amax(2), f.mean(2)], 1) # (B, 2C, S)
+    frames = F.avg_pool2d(self.roll(x), (1, 3)).contiguous(memory_format=torch.channels_last)
+    with torch.autocast('cpu', torch.bfloat16, self.bf16 and self.training and x.device.type == 'cpu'): f = self.body(frames)
+    f = torch.cat([f.amax(2), f.mean(2)], 1).float() # (B, 2C, S) from (B, C, P, S)
     last = self.wait[x].sum(1).clamp(max=self.steps - 1)*f.shape[2]//self.steps # (B,)
     there = torch.arange(f.shape[2], device=x.device) <= last[:, None]
     f = f*there[:, None]
-    return self.narrow(torch.cat([f.amax(2), f.sum(2)/there.sum(1)[:, None]], 1))
+    return torch.cat([f.amax(2), f.sum(2)/there.sum(1)[:, None]], 1)
 
 # %% ../nbs/08_models.ipynb #b005665f
-ROLL_SIZES = dict(tiny=dict(channels=(8, 16, 32)), small=dict(), base=dict(channels=(32, 64, 128, 128)))
+ROLL_SIZES = {k: dict(channels=c) for k, c in dict(tiny=(8, 16, 32), small=(16, 24, 32, 48), base=(32, 64, 96, 128)).items()}
 
 def make_classifier(
     n_vocab:int, # Tokens in the vocabulary

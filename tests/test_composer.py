@@ -2,15 +2,19 @@
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
 
-from musiclm.composer import (baseline_probabilities, calibrate, clip_learner, composer_figures, composer_learner, embeddings,
-                              histograms, judge_hash, probabilities, run_clips)
+from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, clip_learner, composer_clips,
+                              composer_dataloaders, composer_figures, composer_learner, embeddings, histograms, judge_hash,
+                              judge_parts, probabilities, run_clips, strangeness)
 from musiclm.corpus import clips, toy_corpus
+from musiclm.corruptions import NO_COMPOSER
 from musiclm.data import classifier_dataloaders
-from musiclm.models import load_model, save_model
+from musiclm.models import load_model, make_classifier, make_model, save_model
+from musiclm.tokens import EncodingConfig
 
 LENGTH = 48
 
@@ -28,7 +32,7 @@ def make_learner(corpus, cut, **kwargs):
     names = np.r_[info['composer'], more['composer']]
     torch.manual_seed(0)
     dls = classifier_dataloaders(np.r_[a, b], names, np.arange(len(names)) >= len(a), corpus.encoder, bs=16, device='cpu')
-    return composer_learner(dls, size='tiny', lr=1e-2, **kwargs)
+    return composer_learner(dls, **{'size': 'tiny', 'lr': 1e-2, **kwargs})
 
 
 @pytest.fixture(scope='module')
@@ -146,28 +150,140 @@ def test_histograms_by_hand(corpus):
     x = np.stack([enc.from_text('v60 p40 wait1 v67 wait1 v60 p43'), enc.from_text('p90 p91 wait2 wait2 wait2 p30 v50')])
     h = histograms(x, enc)
     V = len(enc.vocab)
-    assert h.shape == (2, V + 98) and h[:, :V].sum(1).tolist() == [7, 7]
+    assert h.shape == (2, V + 98 + 98) and h[:, :V].sum(1).tolist() == [7, 7]
     assert h[0, enc.vocab.stoi['v60']] == 2 and h[1, enc.vocab.stoi['wait2']] == 3
-    v, p = h[:, V:V + 49], h[:, V + 49:]
+    v, p, long, gap = (h[:, V + 49*k:V + 49*(k + 1)] for k in range(4))
     assert np.flatnonzero(v[0]).tolist() == [24 - 7, 24 + 7] and v[1].sum() == 0
     assert np.flatnonzero(p[0]).tolist() == [24 + 3] and np.flatnonzero(p[1]).tolist() == [0, 24 + 1] # -61 counts as -24
+    assert long.sum(1).tolist() == [5, 4] and gap[0, 1] == 2 and gap[1, 6] == 1 and gap.sum() == 3
 
 
-def test_the_baseline_learns_and_keeps_the_order_of_classes(corpus, cut):
-    (x, info), (test, about) = cut['train'], cut['test']
-    p = baseline_probabilities(x, info['composer'], test, corpus.encoder, ['alto', 'basso'])
-    q = baseline_probabilities(x, info['composer'], test, corpus.encoder, ['basso', 'alto'])
-    assert np.array_equal(p, q[:, ::-1]) and p.sum(1) == pytest.approx(1)
-    assert loss(p, about['composer'], ['alto', 'basso']) < .3
+def test_the_baseline_learns_and_keeps_the_order_of_classes(corpus):
+    x, info = composer_clips(corpus, 60, LENGTH, 16, spoilt=0, n_test=None)
+    about = info[info['split'] == 'test']
+    p = baseline_probabilities(x, info, corpus.encoder, ['alto', 'basso'])
+    q = baseline_probabilities(x, info, corpus.encoder, ['basso', 'alto'])
+    assert p == pytest.approx(q[:, ::-1], abs=1e-4) and p.sum(1) == pytest.approx(1)
+    assert len(p) == len(about) and loss(p, about['composer'], ['alto', 'basso']) < .3
 
 
 def test_figures_by_hand():
     p = np.array([[.8, .2], [.6, .4], [.3, .7], [.9, .1]])
-    f = composer_figures(p, ['a', 'b', 'b', 'a'], ['w', 'x', 'y', 'z'], ['a', 'b'])
+    info = pd.DataFrame(dict(composer=list('abba'), work=list('wxyz'), piece=[0, 1, 2, 3]))
+    f = composer_figures(p, info, ['a', 'b'])
     assert f['confusion'].tolist() == [[2, 0], [1, 1]]
-    assert f['accuracy'].value == .75
+    assert f['accuracy'].value == f['piece_accuracy'].value == .75
     assert f['log_loss'].value == pytest.approx(-np.log([.8, .4, .7, .9]).mean())
     assert f['macro_f1'].value == pytest.approx((.8 + 2/3)/2)
+    pooled = composer_figures(p, info.assign(piece=[0, 1, 1, 2], work=list('wxxz')), ['a', 'b'])['piece_accuracy']
+    assert pooled.value == 1 and pooled.n == 3 # .45 against .55
+
+
+@pytest.fixture(scope='module')
+def judged(corpus):
+    x, info = composer_clips(corpus, 160, LENGTH, 16, n_test=None)
+    torch.manual_seed(0)
+    learn = composer_learner(composer_dataloaders(x, info, corpus.encoder, bs=16, device='cpu'), size='tiny', lr=1e-2)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(6)
+    calibrate_judge(learn, x, info)
+    return learn, x, info
+
+
+def test_clips_of_a_judge_keep_to_their_splits(judged, corpus):
+    _, x, info = judged
+    split = corpus.manifest.set_index('work')['split']
+    assert len(x) == len(info) and (info['work'].map(split.groupby(level=0).first()) == info['split']).all()
+    assert info.loc[info['split'] == 'test', 'corruption'].isna().all()
+    spoilt = info[info['corruption'].notna()]
+    assert set(spoilt['label']) == {'alto', 'basso', NO_COMPOSER}
+    none = spoilt['label'] == NO_COMPOSER
+    assert spoilt['level'][none].mean() > .5 > spoilt['level'][~none].mean()
+
+
+def test_no_composer_is_spread_over_all(judged):
+    learn, x, info = judged
+    p, none = judge_parts(learn, x)
+    z = run_clips(learn, x).astype(float)/learn.model.temperature
+    assert z.shape == (len(x), 3) and learn.model.labels == ['alto', 'basso']
+    assert none == pytest.approx(softmax(z, axis=1)[:, 2]) and p == pytest.approx(softmax(z[:, :2], axis=1))
+    assert probabilities(learn, x) == pytest.approx(p*(1 - none[:, None]) + none[:, None]/2)
+    noise = np.random.default_rng(0).permuted(x, axis=1)
+    test = (info['split'] == 'test').to_numpy()
+    assert none[test].mean() < judge_parts(learn, noise)[1].mean()
+    without = make_learner_without(x, info)
+    assert (judge_parts(without, x)[1] == 0).all() and not without.model.none
+
+
+def make_learner_without(x, info):
+    real = info['corruption'].isna().to_numpy()
+    return composer_learner(composer_dataloaders(x[real], info[real].reset_index(drop=True), toy_corpus(4).encoder, device='cpu'), size='tiny')
+
+
+def test_a_guess(judged, corpus, tmp_path):
+    learn, x, info = judged
+    again = load_model(save_model(learn, tmp_path/'m'))
+    assert float(again.limit) == float(learn.model.limit) < np.inf and judge_hash(again) == judge_hash(learn)
+    valid = ((info['split'] == 'valid') & info['corruption'].isna()).to_numpy()
+    assert np.mean(strangeness(again, x[valid]) <= 1) == pytest.approx(.99, abs=.06)
+    found = [again.guess(corpus.notes(i)) for i in corpus.indices('test')]
+    assert [g.composers.index[0] for g in found] == list(corpus.manifest.composer[corpus.indices('test')])
+    assert all(g.composers.sum() == pytest.approx(1) and g.composers.is_monotonic_decreasing and not g.unlike_any for g in found)
+    same = again.guess(corpus.tokens(corpus.indices('test')[0]))
+    assert same.composers.to_dict() == found[0].composers.to_dict() and same.n == found[0].n > 1
+    with pytest.raises(ValueError, match='too short'): again.guess(corpus.tokens(0)[:20])
+    noise = np.r_[1, np.random.default_rng(1).integers(3, len(corpus.vocab), 400)]
+    assert again.guess(noise).unlike_any and 'unlike any' in str(again.guess(noise))
+
+
+def test_a_composer_without_test_works_is_left_out(corpus):
+    m = corpus.select(range(len(corpus)))
+    m.manifest.loc[(m.manifest.composer == 'basso') & (m.manifest.split == 'test'), 'composer'] = 'carlo'
+    with pytest.raises(ValueError, match='only alto has clips of 48 tokens'): composer_clips(m, 40, LENGTH, 16)
+
+
+def test_an_encoder_starts_from_a_language_model(corpus, cut):
+    lm = make_model(len(corpus.vocab), 'awd_lstm', 'tiny')
+    lm.vocab, lm.encoding = corpus.vocab, corpus.encoder.config
+    learn = make_learner(corpus, cut, start=lm)
+    for k, w in lm.state_dict().items(): assert torch.equal(learn.model.lm.state_dict()[k], w)
+    assert all(p.requires_grad for p in learn.model.parameters())
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert not torch.equal(learn.model.lm.body.encoder.weight, lm.body.encoder.weight)
+    with pytest.raises(ValueError, match='other layers'): make_learner(corpus, cut, start=lm, options=dict(n_hid=32, emb_sz=32))
+    with pytest.raises(ValueError, match='cannot start'): make_learner(corpus, cut, start=lm, arch='roll_cnn', options=dict(channels=(4, 4)))
+
+
+def test_weights_of_classes_count_in_the_loss(corpus, cut):
+    learn = make_learner(corpus, cut, weights=dict(alto=3.))
+    z, y = torch.tensor([[1., 0.], [0., 2.]]), torch.tensor([0, 0])
+    by_hand = -(3*torch.log_softmax(z, 1)[:, 0]).sum()/6
+    assert float(learn.loss_func(z, y)) == pytest.approx(float(by_hand))
+
+
+def test_the_roll_is_drawn_as_the_notes_are(corpus, cut):
+    x, enc = cut['test'][0], corpus.encoder
+    model = make_classifier(len(enc.vocab), ['a', 'b'], 'roll_cnn', 'tiny', clip_length=LENGTH, encoding=enc.config)
+    drawn = model.roll(torch.tensor(x.astype(int))).numpy()
+    for clip, roll in zip(x, drawn):
+        notes, by_hand = enc.decode(clip), np.zeros_like(roll)
+        for n in notes.itertuples():
+            if n.onset >= by_hand.shape[2]: continue
+            by_hand[n.part, n.pitch, n.onset] = 1
+            by_hand[2 + n.part, n.pitch, n.onset:n.onset + n.duration] = 1
+        whole = [n for n in notes.itertuples()] # a note that the clip does not end goes on in the roll
+        last = notes['onset'].max()
+        assert np.array_equal(roll[..., :last], by_hand[..., :last]), len(whole)
+
+
+def test_a_convolutional_judge(corpus, cut, tmp_path):
+    learn = make_learner(corpus, cut, arch='roll_cnn', options=dict(channels=(4, 8)))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(10)
+    x, info = cut['test']
+    again, p = load_model(save_model(learn, tmp_path/'m')), probabilities(learn, x)
+    assert np.array_equal(probabilities(again, x), p) and again.build['arch'] == 'roll_cnn'
+    assert np.mean(np.array(again.labels)[p.argmax(1)] == info['composer']) > .8
+    with pytest.raises(ValueError, match='chordwise'):
+        make_classifier(9, ['a', 'b'], 'roll_cnn', encoding=EncodingConfig(scheme='chordwise', steps_per_beat=4))
 
 
 def test_any_architecture_judges(corpus, cut):
