@@ -20,19 +20,17 @@ from machine import machine
 
 from musiclm.compare import Judged, distance_figures, judge_clips, prompt_info, score_figures
 from musiclm.composer import embeddings, probabilities
+from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import music21_corpus
 from musiclm.critic import MARGIN, clips_of
-from musiclm.metrics import describe
+from musiclm.metrics import describe, describe_structure
 from musiclm.models import make_classifier, make_model
 from musiclm.notes import write_whole
 from musiclm.sampling import Piece, held_out_prompts, sample
 
-try: from musiclm.copying import CopyIndex, longest_copies
-except ModuleNotFoundError: CopyIndex = None
-
 HERE = Path(__file__).parent
-PARTS = {'cut': 'cut clips', 'read': 'read them: probabilities and embeddings', 'describe': 'describe them',
-         'score': 'scores and their bootstrap', 'distances': 'distances to the reference', 'copying': 'search for copies'}
+PARTS = {'cut': 'cut clips', 'read': 'read them: probabilities and embeddings', 'describe': 'decode and describe them',
+         'structure': 'structure indicators', 'score': 'scores and their bootstrap', 'distances': 'distances to the reference', 'copying': 'search for copies'}
 
 
 def models(corpus, tokens:int) -> tuple: # Generator and judge
@@ -66,12 +64,15 @@ def judge_once(pieces:list, reference, judge, index) -> dict: # Seconds by part
     seconds, encoder = {}, pieces[0].encoder
     (cut, kept), seconds['cut'] = timed(lambda: clips_of(pieces, judge.clip_length, 1))
     said, seconds['read'] = timed(lambda: (probabilities(judge, cut), embeddings(judge, cut)))
-    described, seconds['describe'] = timed(lambda: describe(encoder.decode(c) for c in cut))
+    tables, decoding = timed(lambda: [encoder.decode(c) for c in cut])
+    described, describing = timed(lambda: describe(tables))
+    structure, seconds['structure'] = timed(lambda: describe_structure(tables))
+    seconds['describe'] = decoding + describing
     labels = np.array([judge.labels.index(c) for c in prompt_info(pieces, 'prompt_composer')])[kept]
-    got = Judged(cut, *said, described, prompt_info(pieces, 'prompt')[kept], labels)
+    got = Judged(cut, *said, described, prompt_info(pieces, 'prompt')[kept], labels, structure=structure)
     _, seconds['score'] = timed(lambda: score_figures(got))
     _, seconds['distances'] = timed(lambda: distance_figures(got, reference))
-    if index is not None: _, seconds['copying'] = timed(lambda: longest_copies(pieces, index))
+    _, seconds['copying'] = timed(lambda: longest_copies(pieces, index))
     return seconds
 
 
@@ -82,7 +83,7 @@ def measure(n:int, tokens:int, sizes:list, rounds:int) -> dict:
     prompts, _ = held_out_prompts(corpus, 'test', n, 64)
     sample(generator, 16, 8, prompts) # first calls make ready
     _, writing = timed(lambda: sample(generator, n, tokens + MARGIN, prompts, batch_size=128, min_tokens=tokens + MARGIN))
-    index, indexing = timed(lambda: CopyIndex.of(corpus)) if CopyIndex else (None, None)
+    index, indexing = timed(lambda: CopyIndex.of(corpus))
     rows = []
     for size in sizes:
         pieces = joined_pieces(corpus, size, tokens + MARGIN)
@@ -94,7 +95,7 @@ def measure(n:int, tokens:int, sizes:list, rounds:int) -> dict:
         print(json.dumps(rows[-1]), flush=True)
     return dict(machine=machine('torch', 'fastai', 'numpy') | dict(threads=torch.get_num_threads()), n=n, tokens=tokens,
                 rounds=rounds, generate=writing, tokens_a_second=n*(tokens + MARGIN)/writing, index=indexing,
-                index_notes=len(index) if index else None, rows=rows)
+                index_notes=len(index), rows=rows)
 
 
 def as_markdown(result:dict) -> str:
@@ -110,9 +111,8 @@ def as_markdown(result:dict) -> str:
     lines += [line('**all of these**', seconds('all')),
               line(f'writing the pieces (measured at {result["n"]}, the others in proportion)', seconds('generate')),
               line('reading and describing as many clips of the reference, once', seconds('reference')), '',
-              f'The generator wrote {result["tokens_a_second"]:,.0f} tokens a second.']
-    if result['index']:
-        lines += [f'Once a corpus: {result["index"]:.1f} s for the index of {result["index_notes"]:,} notes in which copies are found.']
+              f'The generator wrote {result["tokens_a_second"]:,.0f} tokens a second.',
+              f'Once a corpus: {result["index"]:.1f} s for the index of {result["index_notes"]:,} notes in which copies are found.']
     return '\n'.join(lines) + '\n'
 
 
