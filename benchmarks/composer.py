@@ -19,7 +19,7 @@ from fastai.torch_core import set_seed
 from machine import machine
 
 from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                              composer_learner, judge_parts, strangeness)
+                              composer_learner, embeddings, hear, strangeness)
 from musiclm.corpus import Corpus
 from musiclm.metrics import bootstrap_interval
 from musiclm.notes import write_whole
@@ -88,7 +88,7 @@ def folds(corpus, models:Path, place:Path, length:int, n_clips:int, n:int, names
             if not file.is_file():
                 begin = time.perf_counter()
                 learn = train(clips, info, part.encoder, build, lm if starts else None, epochs, k)
-                np.save(file, judge_parts(learn, clips[test])[0])
+                np.save(file, hear(learn, clips[test]).given)
                 print(f'fold {k}, {name}: {time.perf_counter() - begin:.0f} s', flush=True)
             kept.setdefault(name, []).append(np.load(file))
         leak = [(c, i) for c, i in at_random(clips, info, n)][k]
@@ -111,11 +111,11 @@ def built_in(models:Path) -> dict:
     judges = {name: judge(name, corpus, models) for name in JUDGES}
     classes, p, found = judges['judge'].labels, {}, {}
     p['logistic regression'] = baseline_probabilities(clips, info, corpus.encoder, classes)
-    p |= {name: judge_parts(j, clips[test])[0] for name, j in judges.items()}
+    p |= {name: hear(j, clips[test]).given for name, j in judges.items()}
     for c, i in list(at_random(clips, info, 5))[:1]:
         found['logistic regression, clips dealt at random'] = without_confusion(composer_figures(
             baseline_probabilities(c, i, corpus.encoder, classes), i[i['split'] == 'test'], classes))
-    strange = {name: dict(none=float(judge_parts(j, clips[test])[1].mean()), over=float((strangeness(j, clips[test]) > 1).mean()))
+    strange = {name: dict(none=float(hear(j, clips[test]).none.mean()), over=float((strangeness(j, embeddings(j, clips[test])) > 1).mean()))
                for name, j in judges.items()}
     return dict(composers=classes, clips=int(test.sum()), works=int(info['work'][test].nunique()), length=256,
                 figures={k: without_confusion(composer_figures(q, info[test], classes)) for k, q in p.items()} | found,

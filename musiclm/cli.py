@@ -233,7 +233,7 @@ def train_generator(args, corpus):
 def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
     from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                                  composer_learner, judge_parts)
+                                  composer_learner, hear)
     clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
@@ -244,7 +244,7 @@ def train_composer(args, corpus):
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
-        found = composer_figures(judge_parts(learn, clips[test])[0], info[test], labels)
+        found = composer_figures(hear(learn, clips[test]).given, info[test], labels)
         base = composer_figures(baseline_probabilities(clips, info, corpus.encoder, labels), info[test], labels)
         return {**{k: v for k, v in found.items() if k != 'confusion'},
                 **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')}}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .composer import embeddings, judge_hash, probabilities
+from .composer import hear, judge_hash
 from .copying import CopyIndex, longest_copies, prompt_echoes
 from .corpus import Corpus
 from .corruptions import real_clips
@@ -40,6 +40,7 @@ class Judged:
     labels:np.ndarray=None # (n,) class of the prompt's composer: works are drawn within composers
     n_short:int=0 # Pieces that were too short to give a clip
     structure:pd.DataFrame=None # (n, lengths) structure indicators
+    none:np.ndarray=None # (n,) probability that no composer writes so
 
 # %% ../nbs/17_compare.ipynb #0007
 def prompt_info(
@@ -72,9 +73,9 @@ def judge_clips(
             raise ValueError(f'the judge does not know {", ".join(unknown)}')
         composers = np.array([model.labels.index(str(c)) for c in np.asarray(composers)[kept]])
     encoder = make_encoder(model.encoding, model.vocab.itos)
-    tables = [encoder.decode(c) for c in cut]
-    return Judged(cut, probabilities(model, cut), embeddings(model, cut), describe(tables), groups, composers,
-                  len(pieces) - len(kept), describe_structure(tables))
+    tables, heard = [encoder.decode(c) for c in cut], hear(model, cut)
+    return Judged(cut, heard.probs, heard.embeddings, describe(tables), groups, composers, len(pieces) - len(kept),
+                  describe_structure(tables), heard.none)
 
 # %% ../nbs/17_compare.ipynb #0009
 def score_figures(
@@ -84,7 +85,7 @@ def score_figures(
 ) -> dict:
     "The Inception score of judged clips with its interval, normalised and conditional where that can be."
     s = inception_score(got.probs, got.groups, seed=seed, strata=got.labels)
-    out = dict(score=s.value, score_low=s.low, score_high=s.high, log_score=s.log, log_se=s.se)
+    out = dict(score=s.value, score_low=s.low, score_high=s.high, log_score=s.log, log_se=s.se, no_composer=got.none.mean())
     if floor is not None and ceiling is not None:
         e = normalised_score(s, floor, ceiling)
         out |= dict(normalised=e.value, normalised_low=e.low, normalised_high=e.high)
