@@ -19,7 +19,7 @@ import torch
 from machine import machine
 
 from musiclm.compare import Judged, distance_figures, judge_clips, prompt_info, score_figures
-from musiclm.composer import embeddings, probabilities
+from musiclm.composer import hear
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import music21_corpus
 from musiclm.critic import MARGIN, clips_of
@@ -30,7 +30,8 @@ from musiclm.sampling import Piece, held_out_prompts, sample
 
 HERE = Path(__file__).parent
 PARTS = {'cut': 'cut clips', 'read': 'read them: probabilities and embeddings', 'describe': 'decode and describe them',
-         'structure': 'structure indicators', 'score': 'scores and their bootstrap', 'distances': 'distances to the reference', 'copying': 'search for copies'}
+         'structure': 'structure indicators', 'score': 'scores and their bootstrap',
+         'distances': 'distances to the reference', 'copying': 'search for copies'}
 
 
 def models(corpus, tokens:int) -> tuple: # Generator and judge
@@ -63,13 +64,14 @@ def judge_once(pieces:list, reference, judge, index) -> dict: # Seconds by part
     "Judge a generator by its pieces, as `compare.evaluate` does, but part by part."
     seconds, encoder = {}, pieces[0].encoder
     (cut, kept), seconds['cut'] = timed(lambda: clips_of(pieces, judge.clip_length, 1))
-    said, seconds['read'] = timed(lambda: (probabilities(judge, cut), embeddings(judge, cut)))
+    heard, seconds['read'] = timed(lambda: hear(judge, cut))
     tables, decoding = timed(lambda: [encoder.decode(c) for c in cut])
     described, describing = timed(lambda: describe(tables))
     structure, seconds['structure'] = timed(lambda: describe_structure(tables))
     seconds['describe'] = decoding + describing
     labels = np.array([judge.labels.index(c) for c in prompt_info(pieces, 'prompt_composer')])[kept]
-    got = Judged(cut, *said, described, prompt_info(pieces, 'prompt')[kept], labels, structure=structure)
+    got = Judged(cut, heard.probs, heard.embeddings, described, prompt_info(pieces, 'prompt')[kept], labels,
+                 structure=structure, none=heard.none)
     _, seconds['score'] = timed(lambda: score_figures(got))
     _, seconds['distances'] = timed(lambda: distance_figures(got, reference))
     _, seconds['copying'] = timed(lambda: longest_copies(pieces, index))
