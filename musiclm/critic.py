@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MARGIN', 'POOLINGS', 'WIDTHS', 'SCHEDULES', 'generated_clips', 'real_twins', 'critic_clips', 'save_clips',
            'load_clips', 'listen', 'Reader', 'Critic', 'make_critic', 'load_critic', 'shuffle_weights',
-           'check_reference', 'critic_learner', 'start_critic', 'fit_critic', 'realness', 'baseline_realness',
-           'critic_figures', 'clips_of', 'piece_realness', 'rank', 'best_of']
+           'check_reference', 'critic_learner', 'start_critic', 'fit_critic', 'realness', 'surprise_moments',
+           'baseline_realness', 'auc_difference', 'fake_kinds', 'critic_figures', 'clips_of', 'piece_realness', 'rank',
+           'leave_out_copies', 'take_turns', 'best_of']
 
 # %% ../nbs/15_critic.ipynb #0003
 from functools import partial
@@ -24,6 +25,7 @@ from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
 from scipy.special import expit, logit
+from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -33,7 +35,8 @@ from torch import nn
 from .composer import clip_learner, probabilities, with_start
 from .corpus import Corpus, piece_clips
 from .corruptions import real_clips
-from .metrics import auc, expected_calibration_error
+from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from, expected_calibration_error,
+                             stratum_codes)
 from .models import Classifier, bare_model, can_compute, load_weights, make_model, register
 from .sampling import Piece, held_out_prompts, in_turn, sample
 from .tokens import BOS
@@ -362,13 +365,29 @@ def realness(
     return probabilities(critic, clips)[:, bare_model(critic, 'critic').labels.index('real')]
 
 # %% ../nbs/15_critic.ipynb #0014
+def surprise_moments(
+    model, # A generator, or its `Learner`
+    clips:np.ndarray, # (n, length) token ids
+    bs:int=128, # Clips read at once
+) -> np.ndarray: # (n, 2): mean and variance over tokens of −log p, in nats
+    "How likely clips are to a generator."
+    model = bare_model(model, 'generator')
+    training, device, found = model.training, next(model.parameters()).device, []
+    model.eval()
+    for lo in range(0, len(clips), bs):
+        s = listen(model, torch.from_numpy(clips[lo:lo + bs].astype(np.int64)).to(device))[0][:, :, 0].cpu()
+        found.append(torch.stack([s.mean(1), s.var(1)], 1))
+    model.train(training)
+    return torch.cat(found).numpy()
+
 def baseline_realness(
     clips:np.ndarray, # (n, length) token ids
     is_real:np.ndarray, # (n,) bool
     train:np.ndarray, # (n,) bool: which to learn from
     encoder, # Encoding of the clips
+    likelihood=None, # Generators by name
 ) -> dict: # By baseline, scores of the clips that are not in `train`
-    "Scores by length in beats and notes, and by pairs of neighbouring tokens (TF-IDF), with logistic regressions."
+    "Scores by length, by pairs of neighbouring tokens (TF-IDF) and by likelihood, with logistic regressions."
     tables = [encoder.decode(c) for c in clips]
     beats = np.array([(t['onset'] + t['duration']).max() for t in tables])/encoder.config.steps_per_beat
     notes = np.array([len(t) for t in tables])
@@ -378,26 +397,65 @@ def baseline_realness(
     pairs = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
     models = {'length in beats and notes': (length, np.c_[beats, notes, beats*notes]),
               'pairs of tokens': (pairs, np.array(text, object))}
+    for name, model in (likelihood or {}).items():
+        m = surprise_moments(model, clips)
+        models[f'likelihood under {name}'] = clone(length), m[:, :1]
+        models[f'mean and variance under {name}'] = clone(length), np.c_[m, m**2]
     return {name: m.fit(x[train], is_real[train]).decision_function(x[~train]) for name, (m, x) in models.items()}
 
-# %% ../nbs/15_critic.ipynb #0015
+# %% ../nbs/15_critic.ipynb #0016
+def auc_difference(
+    scores, # (n,) the higher, the more likely positive
+    others, # (n,) scores of another classifier on the same clips
+    labels, # (n,) 1 or True for positive (real)
+    groups=None, # (n,) work or prompt of each clip
+    n_boot:int=1000, seed:int=0, level:float=.95, # Resamples; seed; level of the interval
+    strata=None, # (n,) composer of the work or prompt: works are drawn within composers
+) -> Estimate:
+    "Difference of two areas under the ROC curve, with a paired interval clustered by `groups`."
+    n, y = len(labels), np.asarray(labels).astype(bool)
+    codes, n_groups = cluster_codes(n, groups)
+    weights = bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata))[:, codes]
+    area = lambda s, w: _weighted_auc(np.asarray(s, float), y, w)
+    both = [area(scores, w) - area(others, w) for w in (np.ones((1, n)), weights)]
+    return estimate_from(both[0][0], both[1], n, level, (-1, 1))
+
+# %% ../nbs/15_critic.ipynb #bf84da5a
+def fake_kinds(
+    info:pd.DataFrame, # From `critic_clips`, of one split
+) -> dict: # By name: (n,) bool which fakes, and whether the kind was held out of training
+    "Kinds of fakes: each generator under each rule, each generator, each rule."
+    fake = (info['label'] == 'fake').to_numpy()
+    held = info['held_out'].to_numpy(bool) if 'held_out' in info else np.zeros(len(info), bool)
+    names = {'{}, {}': ['generator', 'rule'], '{}': ['generator'], 'rule {}': ['rule']}
+    kinds = {form.format(*row): fake & (info[cols].to_numpy() == row).all(1)
+             for form, cols in names.items() for row in sorted(set(map(tuple, info.loc[fake, cols].to_numpy())))}
+    return {name: (which, bool(held[which].all())) for name, which in kinds.items()}
+
 def critic_figures(
     critic, # From `critic_learner`
     clips:np.ndarray, # (n, length) token ids
     info:pd.DataFrame, # From `critic_clips`
     encoder, # Encoding of the clips
-) -> dict: # `auc`, `by_generator`, `baselines`, `calibration_error`: `Estimate`s on clips of test works
+    likelihood=None, # Generators by name, whose likelihood is a baseline
+) -> dict: # `auc`, `by_generator`, `baselines`, `calibration_error`: `Estimate`s on clips of test works; and `by_kind`
     "How well a critic tells real from generated, and how well baselines do on the same clips."
-    test, train = ((info['split'] == s).to_numpy() for s in ('test', 'train'))
-    y, works = (info['label'] == 'real').to_numpy(), info['work'].to_numpy()
-    p, kinds = realness(critic, clips[test]), (info['generator'] + ', ' + info['rule'])[test].to_numpy()
-    composers = info['composer'].to_numpy()
-    area = lambda s, keep=slice(None): auc(s[keep], y[test][keep], works[test][keep], strata=composers[test][keep])
-    by_generator = {k: area(p, (kinds == k) | y[test]) for k in sorted(set(kinds[~y[test]]))}
-    use = train | test
-    base = baseline_realness(clips[use], y[use], train[use], encoder)
-    return dict(auc=area(p), by_generator=by_generator, baselines={k: area(s) for k, s in base.items()},
-                calibration_error=expected_calibration_error(np.c_[1 - p, p], y[test], works[test], strata=composers[test]))
+    use = info['split'].isin(['train', 'test']).to_numpy()
+    clips, info = clips[use], info[use].reset_index(drop=True)
+    test, real = (info['split'] == 'test').to_numpy(), (info['label'] == 'real').to_numpy()
+    base = baseline_realness(clips, real, ~test, encoder, likelihood)
+    p, info, y = realness(critic, clips[test]), info[test].reset_index(drop=True), real[test]
+    cluster = lambda keep: dict(groups=info['work'][keep], strata=info['composer'][keep])
+    area = lambda s, keep: auc(s[keep], y[keep], **cluster(keep))
+    by_kind, everything = {}, np.ones(len(y), bool)
+    for name, (which, held_out) in fake_kinds(info).items():
+        keep = which | y
+        best = max(base, key=lambda b: _weighted_auc(base[b][keep], y[keep], np.ones((1, keep.sum())))[0])
+        by_kind[name] = dict(held_out=held_out, auc=area(p, keep), best_baseline=best, baseline=area(base[best], keep),
+                             difference=auc_difference(p[keep], base[best][keep], y[keep], **cluster(keep)))
+    return dict(auc=area(p, everything), by_generator={k: v['auc'] for k, v in by_kind.items() if ', ' in k},
+                baselines={k: area(s, everything) for k, s in base.items()}, by_kind=by_kind,
+                calibration_error=expected_calibration_error(np.c_[1 - p, p], y, **cluster(everything)))
 
 # %% ../nbs/15_critic.ipynb #0018
 def clips_of(
@@ -438,11 +496,47 @@ def rank(
     for p, s in zip(pieces, scores): p.info['critic'] = None if np.isnan(s) else float(s)
     return [pieces[i] for i in np.argsort(-np.nan_to_num(scores, nan=-1), kind='stable')]
 
+# %% ../nbs/15_critic.ipynb #001b
+def leave_out_copies(
+    pieces, # `Piece`s
+    copies, # A `CopyIndex` of the training works, or (n,) shares of each piece's notes that are copied
+    max_copy:float, # Largest share that is no copy
+) -> list[Piece]:
+    "Those pieces that are no copies of training works."
+    if hasattr(copies, 'search'):
+        from musiclm.copying import copied_share
+        copies = copied_share(pieces, copies)
+    share = np.asarray(copies, float)
+    if len(share) != len(pieces): raise ValueError(f'{len(share)} shares of copied notes for {len(pieces)} pieces')
+    for p, s in zip(pieces, share): p.info['copied'] = float(s)
+    return [p for p, s in zip(pieces, share) if s <= max_copy]
+
+def take_turns(
+    pieces, # `Piece`s, best first
+    k:int, # How many to pick
+) -> list[Piece]: # Best first
+    "Pick in turn from the prompts, and no piece twice; equal pieces are picked only where nothing else is left."
+    seen, turns, order = set(), {}, []
+    for i, p in enumerate(pieces):
+        prompt, ids = p.info.get('prompt'), p.ids.tobytes()
+        again, turn = ids in seen, turns.get(prompt, 0)
+        seen.add(ids)
+        if not again: turns[prompt] = turn + 1
+        order.append((again, turn, i))
+    return [pieces[i] for _, _, i in sorted(sorted(order)[:k], key=lambda o: o[2])]
+
 def best_of(
     critic, # From `critic_learner`
     pieces, # `Piece`s
     k:int=5, # How many to pick
+    copies=None, # A `CopyIndex` of the training works, or (n,) shares of copied notes; None: copies are not looked for
+    max_copy:float=.5, # Largest share of a piece's notes that copied passages may hold
+    diverse:bool=True, # Let the prompts take turns
 ) -> list[Piece]: # Best first
     "The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`."
     if not 1 <= k <= len(pieces): raise ValueError(f'cannot pick {k} of {len(pieces)} pieces')
-    return rank(critic, pieces)[:k]
+    kept = pieces if copies is None else leave_out_copies(pieces, copies, max_copy)
+    if len(kept) < k:
+        raise ValueError(f'cannot pick {k} pieces: of {len(pieces)} only {len(kept)} are no copies of training works (max_copy={max_copy})')
+    order = rank(critic, kept)
+    return take_turns(order, k) if diverse else order[:k]

@@ -104,7 +104,7 @@ def test_no_clip_names_a_composer(prompt_tokens, constrain):
     judged, _ = clips_of(pieces, LENGTH)
     for found in (fakes, reals, judged): assert found.max() < enc.composers.start and found.shape[1] == LENGTH
     counts = histograms(np.r_[fakes, reals], enc)
-    assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 2*49
+    assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 4*49
 
 
 def test_a_grammar_goes_on_from_prompts_that_name_a_composer():
