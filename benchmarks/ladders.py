@@ -19,7 +19,6 @@ from machine import machine
 from scipy.stats import kendalltau, spearmanr
 
 from musiclm.compare import Judged, evaluate, judge_clips
-from musiclm.composer import judge_parts
 from musiclm.corruptions import KEPT_BACK, LADDERS, corrupt_clips, passages, real_clips
 from musiclm.critic import generated_clips
 from musiclm.generator import token_nats
@@ -68,12 +67,12 @@ def measure(bench:Bench, clips, info) -> dict:
     "A set of clips under both judges, with all companions."
     first, second = (judge_clips(clips, j, info['work'], info['composer']) for j in bench.judges)
     row = evaluate(first, bench.real[0], bench.judges[0]).iloc[0].to_dict()
-    p, none = judge_parts(bench.judges[0], clips)
-    plain_score = inception_score(p, info['work'], strata=info['composer'])
+    given = (first.probs - first.none[:, None]/first.probs.shape[1])/(1 - first.none[:, None])
+    plain_score = inception_score(given/given.sum(1, keepdims=True), info['work'], strata=info['composer'])
     other = inception_score(second.probs, info['work'], strata=info['composer'])
     heard = token_nats(bench.reference, [np.r_[1, c] for c in clips])
     keep = {k: v for k, v in row.items() if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)}
-    return dict(keep, plain=plain_score.value, none=none.mean(), second=other.value, second_low=other.low, second_high=other.high,
+    return dict(keep, plain=plain_score.value, second=other.value, second_low=other.low, second_high=other.high,
                 nats=np.mean([o[16:].mean() for o in heard]))
 
 
@@ -107,7 +106,8 @@ def ladders(bench:Bench, place:Path) -> list: # Rows: ladder, rung, seed, and al
         for name, rungs in RUNGS.items():
             for at, rung in enumerate(rungs):
                 make = lambda: measure(bench, *rung_clips(bench, name, rung, seed))
-                rows.append(dict(ladder=name, at=at, rung=rung, seed=seed, **kept(place/f'{name}-{at}-{seed}.json', make)))
+                file = f'real-{seed}' if rung == 0 else f'{name}-{at}-{seed}' # the lowest rung is the same clips everywhere
+                rows.append(dict(ladder=name, at=at, rung=rung, seed=seed, **kept(place/f'{file}.json', make)))
             print('seed', seed, name, [round(r['log_score'], 3) for r in rows[-len(rungs):]], flush=True)
     return rows
 

@@ -7,7 +7,7 @@ __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'd
            'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
            'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
            'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'pieces_for', 'score',
-           'compare', 'guess', 'report', 'make_parser', 'main']
+           'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #0003
 import argparse
@@ -233,7 +233,7 @@ def train_generator(args, corpus):
 def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
     from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                                  composer_learner, judge_parts)
+                                  composer_learner, hear)
     clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
@@ -244,7 +244,7 @@ def train_composer(args, corpus):
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
-        found = composer_figures(judge_parts(learn, clips[test])[0], info[test], labels)
+        found = composer_figures(hear(learn, clips[test]).given, info[test], labels)
         base = composer_figures(baseline_probabilities(clips, info, corpus.encoder, labels), info[test], labels)
         return {**{k: v for k, v in found.items() if k != 'confusion'},
                 **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')}}
@@ -346,30 +346,64 @@ def pieces_for(args, rank:int) -> list: # `Piece`s
 
 # %% ../nbs/20_cli.ipynb #0010
 def score(args):
-    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator."
-    from musiclm.composer import judge_hash, probabilities
+    "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all figures."
+    from musiclm.encoders import make_encoder
+    judge, generator = open_model(args.composer, 'composer'), None
+    if (Path(args.source)/'model.json').is_file(): generator = open_model(args.source, 'generator')
+    pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos)) if generator is None else None
+    if args.store: score_beside(args, judge, generator, pieces)
+    else: score_alone(args, judge, generator, pieces)
+
+def about_judge(judge) -> str:
+    "Which judge speaks: part of every score."
+    from musiclm.composer import judge_hash
+    return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
+
+def score_alone(args, judge, generator, pieces):
+    "Print the score of clips of pieces, or of a generator that is given no prompts."
+    from musiclm.composer import probabilities
     from musiclm.critic import MARGIN, clips_of
     from musiclm.metrics import inception_score
     from musiclm.sampling import sample
-    from musiclm.encoders import make_encoder
-    judge = open_model(args.composer, 'composer')
-    if (Path(args.source)/'model.json').is_file():
-        size = judge.clip_length + MARGIN
-        pieces = sample(open_model(args.source, 'generator'), args.n, size, min_tokens=size, seed=args.seed)
-    else: pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos))
+    size = judge.clip_length + MARGIN
+    if generator is not None: pieces = sample(generator, args.n, size, min_tokens=size, seed=args.seed)
     clips, owner = clips_of(pieces, judge.clip_length)
-    print(f'{inception_score(probabilities(judge, clips), owner)!r}')
-    print(f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}; '
-          f'{len(set(owner))} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens')
+    n, k = len(set(owner)), len(judge.labels)
+    enough = f'{n} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
+    if n < k: raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k}')
+    print(f'{inception_score(probabilities(judge, clips), owner)!r}\n{about_judge(judge)}; {enough}')
 
+def score_beside(args, judge, generator, pieces):
+    "Print all figures of pieces, or of a generator that goes on from held-out openings, beside the works of a store."
+    from musiclm.compare import evaluate, leaderboard, references
+    from musiclm.copying import CopyIndex
+    from musiclm.corpus import Corpus
+    from musiclm.metrics import Estimate
+    corpus, name = Corpus.load(args.store), Path(args.source).name
+    if generator is not None:
+        table = leaderboard({name: generator}, judge, corpus, n=args.n, seed=args.seed, progress=False)
+        table = table.drop(columns=['rank', 'ties'])
+        floor, ceiling = table.attrs['floor'], table.attrs['ceiling']
+    else:
+        copies = CopyIndex.of(corpus)
+        real, floor, ceiling = references(judge, corpus, args.n, seed=args.seed)
+        table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=args.seed)
+    print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
+    row = table.iloc[0]
+    value, *ends = (row[f'normalised{o}'] for o in ('', '_low', '_high'))
+    found = Estimate(value, 0., *ends, row['n'], note='floor 0, held-out music 1')
+    print(f'normalised score {found}\nfloor {floor}, held-out music {ceiling}\n{about_judge(judge)}')
+
+# %% ../nbs/20_cli.ipynb #f200e1e6
 def compare(args):
     "Rank generators under one judge, on the same openings of held-out works."
     from musiclm.compare import leaderboard
     from musiclm.corpus import Corpus
     models = {Path(g).name: open_model(g, 'generator') for g in args.generators}
-    table = leaderboard(models, open_model(args.composer, 'composer'), Corpus.load(args.store), n=args.n, seed=args.seed)
+    judge = open_model(args.composer, 'composer')
+    table = leaderboard(models, judge, Corpus.load(args.store), n=args.n, seed=args.seed)
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
-    print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}')
+    print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
 
 # %% ../nbs/20_cli.ipynb #0011
 def guess(args):
@@ -459,8 +493,10 @@ COMMANDS |= {
         ('--min-p', dict(type=by_part, help='… from those this fraction as likely as the likeliest')),
         ('--temperature', dict(type=by_part, default=1., help='divides the logits')),
         ('--precision', dict(default='auto', help='fp32, bf16 or int8 (default: the quickest there is)')), SEED]),
-    score: ('musiclm score pieces --composer models/composer', [
-        ('source', dict(metavar='DIR|GENERATOR')), JUDGE, ('--n', dict(type=int, default=256, help='pieces of a generator')), SEED]),
+    score: ('musiclm score pieces --composer models/composer --store store', [
+        ('source', dict(metavar='DIR|GENERATOR')), JUDGE,
+        ('--store', dict(metavar='STORE', help='beside its held-out works: distances, structure, copies of its training works')),
+        ('--n', dict(type=int, default=256, help='pieces of a generator, and real clips (default: %(default)s)')), SEED]),
     compare: ('musiclm compare models/a models/b --composer models/composer --store store', [
         ('generators', dict(nargs='+', metavar='GENERATOR')), JUDGE, ('--store', dict(required=True, help='gives prompts and reference')),
         ('--n', dict(type=int, default=256, help='pieces of each')), SEED]),

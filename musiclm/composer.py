@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['composer_clips', 'composer_dataloaders', 'with_start', 'clip_learner', 'composer_learner', 'run_clips', 'calibrate',
-           'judge_parts', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge', 'Guess',
+           'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge', 'Guess',
            'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
 
 # %% ../nbs/14_composer.ipynb #0003
 import hashlib
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import fastai.callback.progress # gives `Learner` its bars …
 import fastai.callback.schedule # … and `fit_one_cycle`
@@ -132,7 +133,7 @@ def composer_learner(
 def run_clips(
     model, # A classifier of clips, or its `Learner`
     clips:np.ndarray, # (n, length) token ids
-    method:str='forward', # Logits, of 'no composer' last; or 'embed'
+    method:str='forward', # Logits, of 'no composer' last; 'embed'; or 'both', embeddings and then logits
     bs:int=128, # Clips read at once
 ) -> np.ndarray: # (n, d) float32
     "Read clips in evaluation mode; raises `ValueError` on ids that the model does not know."
@@ -144,7 +145,8 @@ def run_clips(
         raise ValueError(f'clips of {clips.shape[1]} tokens for a classifier trained on clips of {model.clip_length}')
     training, device = model.training, next(model.parameters()).device
     model.eval()
-    f = getattr(model, method)
+    both = lambda x: torch.cat([e := model.embed(x), model.out(e)], 1)
+    f = both if method == 'both' else getattr(model, method)
     out = [f(torch.from_numpy(clips[lo:lo + bs].astype(np.int64)).to(device)).cpu() for lo in range(0, len(clips), bs)]
     model.reset()
     model.train(training)
@@ -162,24 +164,36 @@ def calibrate(
     model.temperature = float(fit_temperature(logits, [model.labels.index(o) for o in labels]))
     return model.temperature
 
-def judge_parts(
+# %% ../nbs/14_composer.ipynb #000c
+class Heard(NamedTuple):
+    "What a judge says of clips."
+    given:np.ndarray # (n, K) calibrated probabilities of the classes, should it be one of them; rows sum to 1
+    none:np.ndarray # (n,) probability that it is none; zeros where the model has no such answer
+    embeddings:np.ndarray # (n, d) activations of the narrow layer
+    @property
+    def probs(self): # (n, K)
+        "What goes to 'no composer' says nothing of any, and is spread over all evenly."
+        return self.given*(1 - self.none[:, None]) + self.none[:, None]/self.given.shape[1]
+
+def hear(
     model, # A classifier of clips, or its `Learner`
     clips:np.ndarray, # (n, length) token ids
     bs:int=128, # Clips read at once
-) -> tuple: # (n, K) float64, rows sum to 1; (n,), zeros where the model has no such answer
-    "Calibrated probabilities of the classes, should it be one of them, and the probability that it is none."
+) -> Heard:
+    "All that a judge says, in one reading."
     model = bare_model(model)
-    z, k = run_clips(model, clips, bs=bs).astype(float)/model.temperature, len(model.labels)
-    return softmax(z[:, :k], axis=1), softmax(z, axis=1)[:, k:].sum(1)
+    k, found = len(model.labels), run_clips(model, clips, 'both', bs).astype(float)
+    n = k + getattr(model, 'none', False)
+    z = found[:, -n:]/model.temperature
+    return Heard(softmax(z[:, :k], axis=1), softmax(z, axis=1)[:, k:].sum(1), found[:, :-n])
 
 def probabilities(
     model, # A classifier of clips, or its `Learner`
     clips:np.ndarray, # (n, length) token ids
     bs:int=128, # Clips read at once
 ) -> np.ndarray: # (n, K) float64, rows sum to 1
-    "Calibrated probabilities of the classes; what goes to 'no composer' says nothing of any, and is spread over all evenly."
-    p, none = judge_parts(model, clips, bs)
-    return p*(1 - none[:, None]) + none[:, None]/p.shape[1]
+    "Calibrated probabilities of the classes, as in `Heard.probs`."
+    return hear(model, clips, bs).probs
 
 def embeddings(
     model, # A classifier of clips, or its `Learner`
@@ -192,13 +206,12 @@ def embeddings(
 # %% ../nbs/14_composer.ipynb #d3d8a943
 def strangeness(
     model, # A composer classifier that `learn_usual` was called on
-    clips:np.ndarray, # (n, length) token ids
-    bs:int=128, # Clips read at once
+    embeddings:np.ndarray, # (n, d) of clips
 ) -> np.ndarray: # (n,) distance to the nearest composer's centre; of what is usual 1 is the 99% quantile
     "How unlike all composers it knows each clip is."
     model = bare_model(model)
     centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
-    far = embeddings(model, clips, bs)[:, None] - centres[:len(model.labels)] # (n, K, d)
+    far = embeddings[:, None] - centres[:len(model.labels)] # (n, K, d)
     return np.sqrt(np.einsum('nkd,de,nke->nk', far, inverse, far).min(1))/limit
 
 def learn_usual(
@@ -215,7 +228,7 @@ def learn_usual(
     model.centres[:len(centres)] = torch.tensor(centres)
     model.inverse.copy_(torch.tensor(spread.precision_))
     model.limit.fill_(1.)
-    model.limit.fill_(float(np.quantile(strangeness(model, valid), .99)))
+    model.limit.fill_(float(np.quantile(strangeness(model, embeddings(model, valid)), .99)))
     return float(model.limit)
 
 # %% ../nbs/14_composer.ipynb #5cf16842
@@ -258,10 +271,11 @@ def guess(self:Classifier,
     starts = np.unique(np.linspace(0, max(room, 0), min(max_clips, max(room, 0)//self.clip_length + 1)).astype(int))
     found = [c for c in (encoder.clip(ids, s, self.clip_length) for s in starts) if c is not None]
     if not found: raise ValueError(f'the piece is too short: {len(ids)} tokens, and the judge hears {self.clip_length}')
-    p, none = judge_parts(self, np.stack(found))
-    order = np.argsort(-p.mean(0))
-    return Guess(pd.Series(p.mean(0)[order], np.array(self.labels)[order]), float(none.mean()),
-                 float(np.median(strangeness(self, np.stack(found)))), len(found))
+    heard = hear(self, np.stack(found))
+    p = heard.given.mean(0)
+    order = np.argsort(-p)
+    return Guess(pd.Series(p[order], np.array(self.labels)[order]), float(heard.none.mean()),
+                 float(np.median(strangeness(self, heard.embeddings))), len(found))
 
 # %% ../nbs/14_composer.ipynb #000e
 def judge_hash(

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from . import __version__
 from .callbacks import MusicalInceptionScore
 from .composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
-                              composer_figures, composer_learner, judge_hash, judge_parts, probabilities)
+                              composer_figures, composer_learner, hear, judge_hash, probabilities)
 from .corpus import Corpus, music21_corpus
 from .corruptions import corrupt_clips, passages, real_clips, shuffle_bars
 from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, rank, save_clips)
@@ -161,7 +161,7 @@ def run_composer(self:Demo):
     history = fit(learn, s.composer_epochs, self.pace)
     calibrate_judge(learn, cut, info)
     labels, test = learn.model.labels, (info['split'] == 'test').to_numpy()
-    found = composer_figures(judge_parts(learn, cut[test])[0], info[test], labels)
+    found = composer_figures(hear(learn, cut[test]).given, info[test], labels)
     base = composer_figures(baseline_probabilities(cut, info, c.encoder, labels), info[test], labels)
     del base['confusion']
     save_model(learn, self.work/'models/composer', data='built-in corpus, training works', history=history)

@@ -1,5 +1,6 @@
 "The command as a user runs it, from a folder of MIDI to the listening page, and what it says to bad input."
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 from musiclm.cli import COMMANDS, main
+from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
-from musiclm.models import load_model
+from musiclm.models import load_model, save_model
 from musiclm.notes import note_table, read_score, write_midi
-from musiclm.tokens import EncodingConfig
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 TINY = '--size tiny --epochs 1 --bs 8'
 CLIPS = f'{TINY} --length 32 --clips 40'
@@ -53,7 +55,10 @@ def place(tmp_path_factory):
     (here/'midi'/'alto'/'broken.mid').write_bytes(b'MThd no music')
     (here/'text.txt').write_text('not music')
     (here/'fake.mid').write_bytes(b'not music either')
-    (here/'foreign').mkdir()
+    for name in ('foreign', 'empty', 'brief'): (here/name).mkdir()
+    write_midi(note_table([0, 12, 24], [12]*3, [60, 62, 64]), here/'brief'/'three.mid')
+    corpus.select(corpus.indices('test')).save(here/'untaught')
+    toy_corpus(n=4, beats=24, encoder=NotewiseEncoder(EncodingConfig(max_wait=6))).save(here/'other')
     (here/'foreign'/'model.json').write_text('{"model_type": "gpt2"}')
     with pytest.MonkeyPatch.context() as m:
         m.setenv('XDG_CACHE_HOME', str(here/'cache'))
@@ -61,6 +66,9 @@ def place(tmp_path_factory):
         assert call('encode midi --out store --workers 1') == 0
         assert call(f'train generator store --out gen {TINY}') == 0
         assert call(f'train composer store --out who {CLIPS}') == 0
+        ill = load_model(here/'who')
+        torch.nn.init.constant_(next(ill.parameters()), float('nan'))
+        save_model(ill, here/'ill')
         assert call(f'train critic store --out critic --generator gen {CLIPS}') == 0
         yield here
     os.chdir(old)
@@ -229,13 +237,23 @@ def test_judges(place, capsys):
     assert 'musical Inception score' in capsys.readouterr().out
     assert call('score gen --composer who --n 8') == 0
     out = capsys.readouterr().out
-    assert 'n=' in out and 'of 8 pieces' in out
+    assert 'n=' in out and 'of 8 pieces' in out and 'temperature' in out and judge_hash(load_model(place/'who')) in out
     assert call('guess midi/alto/song0-1.mid midi/basso/song1-2.mid --composer who') == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 2 and all('alto' in l and 'basso' in l and '%' in l for l in lines)
     assert call('compare gen --composer who --store store --n 8') == 0
     out = capsys.readouterr().out
-    assert 'gen' in out and 'floor' in out
+    assert 'gen' in out and 'floor' in out and judge_hash(load_model(place/'who')) in out
+
+
+@pytest.mark.parametrize('source', ['midi/alto', 'gen'])
+def test_score_beside_a_store(place, capsys, source):
+    assert call(f'score {source} --composer who --store store --n 16') == 0
+    out = capsys.readouterr().out
+    for name in ('normalised', 'kernel_distance', 'structure_distance', 'compression_ratio', 'copied_share', 'real_longest_copy_max'):
+        assert re.search(rf'^{name} +-?\d', out, flags=re.M), name
+    assert re.search(r'^normalised score -?\d+\.\d\d ± \d+\.\d\d \(n=\d+; floor 0, held-out music 1\)$', out, flags=re.M)
+    assert 'floor ' in out and judge_hash(load_model(place/'who')) in out and ('bits_per_note' in out) == (source == 'gen')
 
 
 def test_report_of_a_folder_of_midi(place):
@@ -317,7 +335,9 @@ BAD = {
     'train generator store --out X --start nowhere': 'nowhere',
     'train generator store --out X --start who': 'a generator is needed',
     'train generator store --out X --start gen --arch transformer': 'has arch awd_lstm, not transformer',
-    'train composer store --out X --start gen': '--start is an option of generators',
+    'train critic store --out X --start gen': '--start is no option of a critic',
+    'train composer store --out X --seq-len 9': '--seq-len is no option of a composer',
+    'train composer store --out X --start who': 'a generator is needed',
     'train composer store --out X --length 9999': '9999',
     'train critic store --out X': '--generator',
     'train critic store --out X --generator foreign': 'foreign',
@@ -328,6 +348,15 @@ BAD = {
     'score cache --composer who': 'cache',
     'score who --composer who --n 4': 'who',
     'score gen --composer who --n 0': 'n must',
+    'score empty --composer who': 'empty holds no MIDI file',
+    'score brief --composer who': 'no piece goes on for 32 tokens',
+    'score gen --composer who --n 1': 'a judge of 2 composers needs 2',
+    'score midi/basso --composer who --store nowhere': 'nowhere',
+    'score midi/basso --composer who --store untaught': "no split 'train'",
+    'score gen --composer who --store untaught --n 4': "no split 'train'",
+    'score midi/basso --composer who --store other': 'another vocabulary',
+    'score midi/basso --composer ill': 'NaN',
+    'score midi/basso --composer ill --store store': 'NaN',
     'compare gen --composer who --store nowhere': 'nowhere',
     'compare foreign --composer who --store store': 'foreign',
     'compare who --composer who --store store --n 4': 'who',

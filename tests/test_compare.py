@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 import torch
 
-from musiclm.compare import evaluate, judge_clips, leaderboard, rank_with_ties
+from musiclm.compare import evaluate, judge_clips, leaderboard, rank_with_ties, references
+from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import clips, toy_corpus
 from musiclm.critic import clips_of, real_clips
-from musiclm.metrics import conditional_inception_score, inception_score, kernel_distance, normalised_score, unique_ratio
+from musiclm.metrics import (compression_ratio, conditional_inception_score, describe_structure, descriptor_distances, frechet_distance,
+                             inception_score, kernel_distance, normalised_score, unique_ratio)
 from musiclm.ngram import NGram
 from musiclm.sampling import Piece, sample
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
@@ -19,7 +21,7 @@ class HandJudge(torch.nn.Module):
     "Embeds a clip as shares of its token kinds and says who it is by from its mean pitch."
     def __init__(self, encoder, labels=('alto', 'basso')):
         super().__init__()
-        self.vocab, self.encoding, self.labels = encoder.vocab, encoder.config, list(labels)
+        self.vocab, self.encoding, self.labels, self.encoder = encoder.vocab, encoder.config, list(labels), encoder
         self.temperature, self.clip_length = 1.5, LENGTH
         self.register_buffer('pitch', torch.tensor(np.maximum(encoder.pitch_of, 0), dtype=torch.float32))
         self.weight = torch.nn.Parameter(torch.ones(1))
@@ -27,9 +29,10 @@ class HandJudge(torch.nn.Module):
     def embed(self, x):
         p = self.pitch[x]
         return torch.stack([p.sum(1)/(p > 0).sum(1).clamp(min=1)/12, p.std(1)/12, (p > 0).float().mean(1)*5], 1)
-    def forward(self, x):
-        high = (self.embed(x)[:, 0] - 5.3)*3*self.weight
+    def out(self, e):
+        high = (e[:, 0] - 5.3)*3*self.weight
         return torch.stack([high, -high], 1)
+    def forward(self, x): return self.out(self.embed(x))
 
 
 @pytest.fixture(scope='module')
@@ -77,12 +80,48 @@ def test_the_row_is_what_the_metrics_say(judge, pieces, real):
     got = judge_clips(pieces, judge, groups=works, composers=who)
     floor = inception_score(np.random.default_rng(0).dirichlet([50, 50], 40))
     row = evaluate(pieces, real, judge, floor, groups=works, composers=who, name='x').loc['x']
-    s, c = inception_score(got.probs, works), conditional_inception_score(got.probs, np.arange(12) % 2, works)
+    labels = np.arange(12) % 2
+    s, c = inception_score(got.probs, works, strata=labels), conditional_inception_score(got.probs, labels, works, strata=labels)
     assert (row['score'], row['score_low'], row['score_high'], row['log_score']) == (s.value, s.low, s.high, s.log)
     assert (row['conditional'], row['conditional_low']) == (c.value, c.low)
     assert row['normalised'] == normalised_score(s, floor, inception_score(real.probs, real.groups)).value
     assert row['kernel_distance'] == pytest.approx(kernel_distance(got.embeddings, real.embeddings).value)
+    assert row['frechet_distance'] == pytest.approx(frechet_distance(got.embeddings, real.embeddings))
+    tables = [[judge.encoder.decode(c) for c in o.clips] for o in (got, real)]
+    far = descriptor_distances(*map(describe_structure, tables))
+    assert row['structure_distance'] == pytest.approx(far['wasserstein'].mean(), nan_ok=True)
+    assert row['compression_ratio'] == pytest.approx(compression_ratio(got.clips).mean())
+    assert row['real_compression_ratio'] == pytest.approx(compression_ratio(real.clips).mean())
     assert row['unique'] == unique_ratio(got.clips) and row['temperature'] == 1.5 and len(row['judge_hash']) == 12
+
+
+def test_works_are_drawn_within_composers(corpus, judge):
+    cut, info = clips(corpus, LENGTH, 'test')
+    told = judge_clips(cut, judge, groups=info['work'], composers=info['composer'])
+    row = evaluate(told, cut, judge, floor=inception_score(np.full((9, 2), .5)), reference_groups=info['work'],
+                   reference_composers=info['composer']).iloc[0]
+    s = inception_score(told.probs, info['work'].to_numpy(), strata=told.labels)
+    assert (row['score_low'], row['score_high']) == (s.low, s.high) and row['normalised_low'] == row['normalised_high'] == 1
+    plain = evaluate(cut, cut, judge, groups=info['work']).iloc[0]
+    assert plain['score'] == row['score'] and plain['score_high'] - plain['score_low'] > row['score_high'] - row['score_low']
+
+
+def test_copying_stands_beside_that_of_real_music(corpus, judge, pieces, real):
+    index = CopyIndex.of(corpus)
+    assert not [c for c in evaluate(pieces, real, judge) if 'cop' in c or 'echo' in c]
+    row = evaluate(pieces, real, judge, copies=index).iloc[0]
+    found, human = (longest_copies(c, index, corpus.encoder) for c in (judge_clips(pieces, judge).clips, real.clips))
+    for name, table in (('', found), ('real_', human)):
+        assert row[f'{name}copied_share'] == table['share'].mean() and row[f'{name}longest_copy_median'] == table['length'].median()
+        assert row[f'{name}longest_copy_max'] == table['length'].max()
+    learnt, _ = clips(corpus, LENGTH, 'train', 1)
+    by_heart = evaluate(learnt, real, judge, copies=index).iloc[0]
+    assert by_heart['real_longest_copy_median'] == human['length'].median()
+    assert row['copying_pieces'] == (found['length'] > human['length'].quantile(.95)).mean()
+    assert 'prompt_echo' in row and 'prompt_echo' not in by_heart
+    ids = [corpus.tokens(i)[:90] for i in corpus.indices('test')[:4]]
+    echoes = [Piece(np.r_[o, o[1:]], corpus.encoder, 90, {'prompt': i}) for i, o in enumerate(ids)]
+    assert evaluate(echoes, real, judge, copies=index).iloc[0]['prompt_echo'] > row['prompt_echo'] + .3
 
 
 def test_without_a_floor_nothing_is_normalised(judge, pieces, real):
@@ -100,6 +139,20 @@ def test_bad_judges_are_one_clear_line(judge, pieces, real):
     with pytest.raises(ValueError, match='does not know bach'): evaluate(pieces, real, judge, composers=['bach']*12)
     with pytest.raises(ValueError, match='clips of 20 tokens'): evaluate(real.clips[:, :20], real, judge)
     with pytest.raises(ValueError, match='1 clips for 2 composers'): evaluate(pieces[:1], real, judge)
+
+
+def test_a_judge_that_fails_gives_no_score(corpus, pieces, real):
+    broken = HandJudge(corpus.encoder).eval()
+    torch.nn.init.constant_(broken.weight, float('nan'))
+    with pytest.raises(ValueError, match='NaN'): evaluate(pieces, real, broken)
+
+
+def test_a_corpus_that_does_not_fit_is_one_clear_line(corpus, judge, ngram):
+    other = HandJudge(NotewiseEncoder(EncodingConfig(max_wait=24)))
+    with pytest.raises(ValueError, match='another vocabulary than the corpus'): references(other, corpus, 8)
+    untaught = corpus.select(corpus.indices('test'))
+    with pytest.raises(ValueError, match="no split 'train'"): leaderboard({'a': ngram}, judge, untaught, n=4, progress=False)
+    with pytest.raises(ValueError, match='is longer than 9999'): leaderboard({'a': ngram}, judge, corpus, n=4, prompt_tokens=9999)
 
 
 def test_real_clips_take_composers_and_works_in_turn(corpus):
@@ -123,6 +176,7 @@ def test_leaderboard(corpus, judge, ngram):
     assert set(table.index) == {'four', 'one'} and (table['n'] == 16).all()
     assert table.loc['four', 'bits_per_note'] < table.loc['one', 'bits_per_note']
     assert table.loc['one', 'parameters'] == len(ngram.vocab) and (table['tokens_per_second'] > 0).all()
-    assert {'floor', 'ceiling'} <= set(table.attrs)
+    assert {'floor', 'ceiling'} <= set(table.attrs) and table['judge_hash'].nunique() == 1
+    assert table.loc['four', 'copied_share'] >= table.loc['one', 'copied_share'] and table['real_copied_share'].nunique() == 1
     pd.testing.assert_frame_equal(table.drop(columns='tokens_per_second'), make().drop(columns='tokens_per_second'))
     with pytest.raises(ValueError, match='no generators'): leaderboard({}, judge, corpus)

@@ -8,8 +8,8 @@ import torch
 from scipy.special import softmax
 
 from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, clip_learner, composer_clips,
-                              composer_dataloaders, composer_figures, composer_learner, embeddings, histograms, judge_hash,
-                              judge_parts, probabilities, run_clips, strangeness)
+                              composer_dataloaders, composer_figures, composer_learner, embeddings, hear, histograms, judge_hash,
+                              probabilities, run_clips, strangeness)
 from musiclm.corpus import clips, toy_corpus
 from musiclm.corruptions import NO_COMPOSER
 from musiclm.data import classifier_dataloaders
@@ -202,16 +202,17 @@ def test_clips_of_a_judge_keep_to_their_splits(judged, corpus):
 
 def test_no_composer_is_spread_over_all(judged):
     learn, x, info = judged
-    p, none = judge_parts(learn, x)
+    p, none, e = hear(learn, x)
+    assert e == pytest.approx(embeddings(learn, x), abs=1e-6)
     z = run_clips(learn, x).astype(float)/learn.model.temperature
     assert z.shape == (len(x), 3) and learn.model.labels == ['alto', 'basso']
     assert none == pytest.approx(softmax(z, axis=1)[:, 2]) and p == pytest.approx(softmax(z[:, :2], axis=1))
     assert probabilities(learn, x) == pytest.approx(p*(1 - none[:, None]) + none[:, None]/2)
     noise = np.random.default_rng(0).permuted(x, axis=1)
     test = (info['split'] == 'test').to_numpy()
-    assert none[test].mean() < judge_parts(learn, noise)[1].mean()
+    assert none[test].mean() < hear(learn, noise).none.mean()
     without = make_learner_without(x, info)
-    assert (judge_parts(without, x)[1] == 0).all() and not without.model.none
+    assert (hear(without, x).none == 0).all() and not without.model.none
 
 
 def make_learner_without(x, info):
@@ -224,7 +225,7 @@ def test_a_guess(judged, corpus, tmp_path):
     again = load_model(save_model(learn, tmp_path/'m'))
     assert float(again.limit) == float(learn.model.limit) < np.inf and judge_hash(again) == judge_hash(learn)
     valid = ((info['split'] == 'valid') & info['corruption'].isna()).to_numpy()
-    assert np.mean(strangeness(again, x[valid]) <= 1) == pytest.approx(.99, abs=.06)
+    assert np.mean(strangeness(again, embeddings(again, x[valid])) <= 1) == pytest.approx(.99, abs=.06)
     found = [again.guess(corpus.notes(i)) for i in corpus.indices('test')]
     assert [g.composers.index[0] for g in found] == list(corpus.manifest.composer[corpus.indices('test')])
     assert all(g.composers.sum() == pytest.approx(1) and g.composers.is_monotonic_decreasing and not g.unlike_any for g in found)

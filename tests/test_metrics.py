@@ -251,3 +251,61 @@ def test_overlap_area():
 def test_class_divergence(probs):
     assert m.class_divergence(probs, probs) == pytest.approx(0, abs=1e-12)
     assert m.class_divergence(np.eye(4), np.tile([.7, .1, .1, .1], (5, 1))) == pytest.approx(.25*sum(np.log(.25/q) for q in (.7, .1, .1, .1)))
+
+
+def test_descriptors_agree_with_muspy():
+    muspy = pytest.importorskip('muspy')
+    rng = np.random.default_rng(0)
+    rows = [(t, int(rng.integers(1, 20)), p, 64, 0) for t in range(0, 192, 6) for p in rng.choice(np.arange(50, 80), 2, replace=False)]
+    music = muspy.Music(resolution=12, tracks=[muspy.Track(notes=[muspy.Note(t, p, d, 64) for t, d, p, *_ in rows])])
+    d = m.descriptors(table(rows))
+    assert d['pitch_class_entropy'] == pytest.approx(muspy.pitch_class_entropy(music))
+    assert d['scale_consistency'] == pytest.approx(muspy.scale_consistency(music))
+    assert (d['pitch_range'], d['n_pitches']) == (muspy.pitch_range(music), muspy.n_pitches_used(music))
+
+
+def test_groove_compares_neighbouring_bars():
+    rows = [(t, 1, 60, 64, 0) for t in (0, 4, 8, 12)] + [(16, 16, 60, 64, 0)] # four beats struck, then one
+    assert m.descriptors(table(rows, 4))['groove'] == pytest.approx(13/16)
+
+
+def test_neighbours_agree_with_prdc():
+    prdc = pytest.importorskip('prdc')
+    rng = np.random.default_rng(0)
+    fake, real = rng.normal(size=(60, 5)), rng.normal(size=(80, 5)) + .5
+    assert m.precision_recall_density_coverage(fake, real, 5) == pytest.approx(prdc.compute_prdc(real, fake, nearest_k=5))
+
+
+def test_compression_ratio_counts_bytes():
+    import zlib
+    clips = np.random.default_rng(0).integers(0, 400, (3, 200)).astype(np.uint16)
+    clips[1] = 7
+    ratio = m.compression_ratio(clips)
+    assert ratio.tolist() == [400/len(zlib.compress(c.tobytes(), 9)) for c in clips]
+    assert ratio[1] > 20 > 2 > ratio[0] and m.compression_ratio(clips.astype(np.int64).tolist()).tolist() == ratio.tolist()
+
+
+def test_bars_are_compared_note_by_note():
+    rng = np.random.default_rng(0)
+    rows = [(int(t), 3, int(p), 64, int(v)) for t, p, v in np.c_[np.sort(rng.integers(0, 96, 60)), rng.integers(60, 63, 60), rng.integers(2, size=60)]]
+    rows[0] = (0, *rows[0][1:])
+    bars = [{(t % 8, p, v) for t, _, p, _, v in rows if t//8 == b} for b in range(12)]
+    dice = [[2*len(a & b)/max(len(a) + len(b), 1) for b in bars] for a in bars]
+    assert m.bar_similarity(table(rows, 2)) == pytest.approx(np.array(dice))
+    found = m.structure_indicators(table(rows, 2), dict(one=1, three=3, six=6, seven=7))
+    like = lambda w, i, j: np.mean([dice[i + t][j + t] for t in range(w)])
+    for name, w in dict(one=1, three=3, six=6).items():
+        nearest = [[like(w, i, j) for j in range(13 - w) if abs(i - j) >= w] for i in range(13 - w)]
+        assert found[name] == pytest.approx(np.mean([max(o) for o in nearest if o]))
+    assert np.isnan(found['seven'])
+
+
+def test_structure_does_not_depend_on_key_or_start_and_loops_have_most():
+    rng = np.random.default_rng(1)
+    rows = np.c_[np.sort(rng.integers(0, 48*12, 150)), np.full(150, 6), rng.integers(40, 80, 150), np.full(150, 64), rng.integers(2, size=150)]
+    a, b = (m.structure_indicators(table(r)) for r in (rows, rows + [96, 0, 7, 0, 0]))
+    loop = m.structure_indicators(table([(48*i + t, 6, 60 + t, 64, 0) for i in range(12) for t in (0, 12, 30)]))
+    assert a == b and loop == dict(short=1, middle=1, long=1) and all(a[k] < .5 for k in a)
+    far = m.descriptor_distances(m.describe_structure([table(rows)]*2), m.describe_structure([table(rows)]))
+    assert far['wasserstein'].tolist() == [0, 0, 0]
+    assert m.describe_structure([table([])]).isna().all(axis=None) and list(m.describe_structure([])) == list(m.STRUCTURE)
