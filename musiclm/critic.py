@@ -33,6 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from .composer import clip_learner, probabilities, with_start
+from .copying import CopyIndex, copied_share
 from .corpus import Corpus, piece_clips
 from .corruptions import real_clips
 from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from, expected_calibration_error,
@@ -503,10 +504,7 @@ def leave_out_copies(
     max_copy:float, # Largest share that is no copy
 ) -> list[Piece]:
     "Those pieces that are no copies of training works."
-    if hasattr(copies, 'search'):
-        from musiclm.copying import copied_share
-        copies = copied_share(pieces, copies)
-    share = np.asarray(copies, float)
+    share = copied_share(pieces, copies) if isinstance(copies, CopyIndex) else np.asarray(copies, float)
     if len(share) != len(pieces): raise ValueError(f'{len(share)} shares of copied notes for {len(pieces)} pieces')
     for p, s in zip(pieces, share): p.info['copied'] = float(s)
     return [p for p, s in zip(pieces, share) if s <= max_copy]
