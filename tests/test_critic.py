@@ -9,8 +9,11 @@ from musiclm.corpus import toy_corpus
 from musiclm.critic import (baseline_realness, best_of, clips_of, critic_clips, critic_figures, critic_learner, generated_clips,
                             load_clips, piece_realness, rank, real_clips, realness, save_clips)
 from musiclm.composer import histograms
+from musiclm.copying import CopyIndex
 from musiclm.data import classifier_dataloaders, lm_dataloaders
 from musiclm.generator import generator_learner
+from musiclm.metrics import auc
+from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.sampling import Piece, sample
 from musiclm.tokens import EOS, EncodingConfig, NotewiseEncoder
@@ -40,10 +43,11 @@ class HandCritic(torch.nn.Module):
         self.register_buffer('pitch', torch.tensor(np.maximum(encoder.pitch_of, 0), dtype=torch.float32))
         self.weight = torch.nn.Parameter(torch.ones(1))
     def reset(self): pass
-    def forward(self, x):
+    def embed(self, x):
         p = self.pitch[x]
-        z = (p.sum(1)/(p > 0).sum(1).clamp(min=1) - 64)/4*self.weight
-        return torch.stack([-z, z], 1)
+        return ((p.sum(1)/(p > 0).sum(1).clamp(min=1) - 64)/4*self.weight)[:, None]
+    def out(self, e): return torch.cat([-e, e], 1)
+    def forward(self, x): return self.out(self.embed(x))
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +108,7 @@ def test_no_clip_names_a_composer(prompt_tokens, constrain):
     judged, _ = clips_of(pieces, LENGTH)
     for found in (fakes, reals, judged): assert found.max() < enc.composers.start and found.shape[1] == LENGTH
     counts = histograms(np.r_[fakes, reals], enc)
-    assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 2*49
+    assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 4*49
 
 
 def test_a_grammar_goes_on_from_prompts_that_name_a_composer():
@@ -202,6 +206,154 @@ def test_a_critic_tells_a_whistle_from_music(corpus, learn):
     assert p[info['label'][test] == 'real'].mean() > p[info['label'][test] == 'fake'].mean() + .3
 
 
+def test_each_real_clip_has_a_twin(corpus, ngram):
+    clips, prompts, about = critic.real_twins(corpus, 'test', None, LENGTH, PROMPT, seed=3)
+    real, info = real_clips(corpus, 'test', None, LENGTH, PROMPT, seed=3)
+    assert np.array_equal(clips, real) and about.equals(info)
+    ids = {i: ' '.join(map(str, corpus.tokens(i))) for i in set(about['piece'])}
+    for clip, prompt, i in zip(clips, prompts, about['piece']): # the prompt ends where the clip begins, but for what cutting loses
+        before, after = (ids[i].find(' '.join(map(str, o))) for o in (prompt[4:20], clip[8:24]))
+        assert prompt[0] == 1 and len(prompt) == PROMPT
+        if before >= 0 and after >= 0: assert before < after
+
+
+def test_fakes_go_on_from_the_works_of_their_twins(made):
+    for (split, label), rows in made[1].groupby(['split', 'label']):
+        assert sorted(rows['work']) == sorted(made[1][(made[1]['split'] == split) & (made[1]['label'] == 'real')]['work'])
+
+
+def test_what_is_held_out_writes_for_the_test_only(corpus, ngram, whistle):
+    rules = {'greedy': dict(random_freq=0.), 'drawn': dict(top_k=None)}
+    make = lambda held: critic_clips(corpus, {'three': ngram, 'whistle': whistle}, rules, dict(train=4, valid=3, test=8), LENGTH, PROMPT,
+                                     held_out=held)
+    info = make(['whistle', 'drawn'])[1]
+    fakes = info[info['label'] == 'fake']
+    kinds = {s: set(map(tuple, rows[['generator', 'rule']].to_numpy())) for s, rows in fakes.groupby('split')}
+    assert kinds['train'] == kinds['valid'] == {('three', 'greedy')} and len(kinds['test']) == 4
+    assert (fakes['held_out'] == ((fakes['generator'] == 'whistle') | (fakes['rule'] == 'drawn'))).all()
+    assert (info.groupby(['split', 'label']).size().unstack().nunique(axis=1) == 1).all()
+    with pytest.raises(ValueError, match="held_out names 'flute'"): make(['flute'])
+    with pytest.raises(ValueError, match='none is left to learn from'): make(['greedy', 'drawn'])
+
+
+def test_works_for_training_can_come_from_another_split(corpus, ngram):
+    other = corpus.select(range(len(corpus)))
+    works = other.manifest.loc[other.manifest['split'] == 'train', 'work'].unique()[::2]
+    other.manifest.loc[other.manifest['work'].isin(works), 'split'] = 'other'
+    info = critic_clips(other, {'three': ngram}, {'drawn': dict(top_k=None)}, dict(train=6, test=4), LENGTH, PROMPT,
+                        splits=dict(train='other'))[1]
+    assert set(info['split']) == {'train', 'test'} and set(info['work'][info['split'] == 'train']) <= set(works)
+
+
+@pytest.fixture(scope='module')
+def reference(corpus):
+    torch.manual_seed(1)
+    return generator_learner(lm_dataloaders(corpus, bs=8, seq_len=32, device='cpu'), size='tiny').model.eval()
+
+
+@pytest.fixture(scope='module')
+def two(corpus, made):
+    x, info = made
+    return classifier_dataloaders(x, info['label'], (info['split'] == 'valid').to_numpy(), corpus.encoder, ['fake', 'real'], bs=8, device='cpu')
+
+
+BUILDS = [dict(arch='reader'), dict(arch='awd_lstm', pooling='last'), dict(arch='transformer', reference=True), dict(reference=True),
+          dict(arch='awd_lstm', reference=True, start=True), dict(start=True, pooling='last')]
+
+@pytest.mark.parametrize('build', BUILDS, ids=str)
+def test_every_critic_learns_and_comes_back_from_disk(two, made, reference, tmp_path, build):
+    build = {k: reference if v is True else v for k, v in build.items()}
+    before = {k: v.clone() for k, v in reference.state_dict().items()}
+    torch.manual_seed(0)
+    learn = critic_learner(two, size='tiny', **build)
+    old = {k: v.clone() for k, v in learn.model.state_dict().items()}
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    new = learn.model.state_dict()
+    moved = {k.split('.')[0] for k, v in new.items() if v.dtype.is_floating_point and not torch.equal(v, old[k])}
+    assert 'reference' not in moved and {'narrow', 'out'} <= moved and ('lm' in moved) == (learn.model.lm is not None)
+    assert all(torch.equal(v, before[k]) for k, v in reference.state_dict().items()) # and what was given is as it was
+    save_model(learn, tmp_path/'critic')
+    back = load_model(tmp_path/'critic')
+    assert realness(back, made[0]) == pytest.approx(realness(learn, made[0]), abs=1e-6) and back.labels == ['fake', 'real']
+    assert {p.name for p in (tmp_path/'critic').iterdir()} == {'model.json', 'model.safetensors', 'vocab.json'}
+    if 'reference' in build:
+        assert not back.train().reference.training and not any(p.requires_grad for p in back.reference.parameters())
+
+
+def test_a_critic_hears_what_its_reference_makes_of_each_token(corpus, reference, made):
+    x = torch.from_numpy(made[0].astype(np.int64))
+    signs, features = critic.listen(reference, x)
+    reference.reset()
+    logits = reference(torch.cat([torch.ones(len(x), 1, dtype=torch.long), x[:, :-1]], 1))[0]
+    p = logits.softmax(2)
+    said = p.gather(2, x[..., None])[..., 0]
+    assert torch.allclose(signs[..., 0], -said.log(), atol=1e-4)
+    assert torch.allclose(signs[..., 1].expm1(), (p > said[..., None]).sum(2).float(), atol=1e-3)
+    assert torch.allclose(signs[..., 2], torch.distributions.Categorical(p).entropy(), atol=1e-4)
+    moments = critic.surprise_moments(reference, made[0])
+    assert moments == pytest.approx(torch.stack([signs[..., 0].mean(1), signs[..., 0].var(1)], 1).numpy(), abs=1e-4)
+
+
+def test_starts(two, reference):
+    lm = dict(reference.named_parameters())
+    same = lambda learn, f: all(torch.equal(f(w), f(lm[k])) for k, w in learn.model.lm.named_parameters())
+    start = critic_learner(two, start=reference)
+    assert same(start, lambda w: w) and all(w.requires_grad for w in start.model.parameters()) # nothing is frozen
+    shuffled = critic_learner(two, start=reference, shuffle_start=True)
+    assert not same(shuffled, lambda w: w) and same(shuffled, lambda w: w.flatten().sort().values)
+    assert not same(critic_learner(two, arch='awd_lstm', size='tiny'), lambda w: w.flatten().sort().values)
+
+
+@pytest.mark.parametrize('schedule, moves', [('all', True), ('head', False), ('gradual', True)])
+def test_schedules(two, reference, schedule, moves):
+    learn = critic_learner(two, start=reference)
+    old = [w.clone() for w in learn.model.lm.parameters()]
+    with learn.no_bar(), learn.no_logging(): critic.fit_critic(learn, 2, schedule)
+    assert any(not torch.equal(a, b) for a, b in zip(old, learn.model.lm.parameters())) == moves
+    with pytest.raises(ValueError, match="unknown schedule 'slowly'"): critic.fit_critic(learn, 1, 'slowly')
+
+
+def test_references_and_starts_that_do_not_fit_are_refused(two, corpus, reference, ngram):
+    import copy
+    from musiclm.tokens import Vocab
+    def changed(**kwargs):
+        other = copy.copy(reference)
+        for k, v in kwargs.items(): object.__setattr__(other, k, v)
+        return other
+    cases = [('another vocabulary', dict(reference=changed(vocab=Vocab(corpus.vocab.itos[:-1])))),
+             ('another encoding', dict(reference=changed(encoding=EncodingConfig(steps_per_beat=24)))),
+             ('must be a network', dict(reference=ngram)), ('no encoder', dict(arch='reader', start=reference)),
+             ('listen with a reference', dict(arch='roll_cnn', reference=reference)), ('unknown pooling', dict(pooling='first')),
+             ('unknown size', dict(arch='reader', size='huge')), ('generator is wanted', dict(reference=critic_learner(two, arch='reader')))]
+    for message, kwargs in cases:
+        with pytest.raises(ValueError, match=message) as e: critic_learner(two, **kwargs)
+        assert len(str(e.value).splitlines()) == 1
+
+
+def test_a_difference_of_areas_is_paired():
+    rng = np.random.default_rng(0)
+    y, works = np.tile([0, 1], 100), np.repeat(np.arange(20), 10)
+    hard = np.repeat(rng.normal(size=20), 10) # some works are harder, for all
+    a, b = ((y - .5)*w + hard*rng.choice([-1, 1], 200)*.2 + rng.normal(size=200)*.5 for w in (2., 1.))
+    found = critic.auc_difference(a, b, y, works)
+    assert found.value == pytest.approx(auc(a, y).value - auc(b, y).value) and 0 < found.low < found.value < found.high
+    again = critic.auc_difference(b, a, y, works)
+    assert (again.low, again.high) == pytest.approx((-found.high, -found.low))
+    nearly = a + rng.normal(size=200)*1e-3
+    assert critic.auc_difference(a, nearly, y, works).se < auc(a, y, works).se/5
+
+
+def test_figures_by_kind_of_fake(corpus, learn, reference):
+    learn, x, info = learn
+    info = info.assign(held_out=info['rule'] == 'greedy')
+    found = critic_figures(learn, x, info, corpus.encoder, dict(tiny=reference))
+    assert {'likelihood under tiny', 'mean and variance under tiny'} <= set(found['baselines'])
+    assert set(found['by_kind']) == {'whistle, greedy', 'whistle', 'rule greedy'}
+    for row in found['by_kind'].values():
+        assert row['held_out'] is True and row['auc'] == found['auc'] and row['best_baseline'] in found['baselines']
+        assert row['difference'].value == pytest.approx(row['auc'].value - row['baseline'].value)
+
+
 def test_a_critic_has_two_labels(corpus, made):
     x, info = made
     dls = classifier_dataloaders(x, info['composer'], np.arange(len(x)) < 6, corpus.encoder, bs=8, device='cpu')
@@ -257,6 +409,32 @@ def test_a_piece_is_the_mean_of_its_clips_in_logits(corpus, judge, ngram):
     x, owner = clips_of(pieces, LENGTH)
     z = logit(realness(judge, x))
     assert piece_realness(judge, pieces) == pytest.approx([expit(z[owner == i].mean()) for i in range(5)])
+
+
+def test_prompts_take_turns_and_no_piece_is_picked_twice(corpus, judge):
+    pieces = [piece_at(corpus.encoder, p, prompt=30) for p in (60, 66, 64, 66, 58)]
+    for p, prompt in zip(pieces, (1, 0, 0, 0, 2)): p.info['prompt'] = prompt
+    height = lambda chosen: [corpus.encoder.decode(p.ids)['pitch'].max() for p in chosen]
+    assert height(best_of(judge, pieces, 3)) == [66, 60, 58]
+    assert height(best_of(judge, pieces, 4)) == [66, 64, 60, 58]
+    assert height(best_of(judge, pieces, 5)) == [66, 66, 64, 60, 58]
+    assert height(best_of(judge, pieces, 3, diverse=False)) == [66, 66, 64]
+
+
+def test_copies_are_left_out_before_choosing(corpus, judge):
+    pieces = [piece_at(corpus.encoder, p, prompt=30) for p in (60, 66, 64)]
+    assert best_of(judge, pieces, 1, copies=[0., .8, .2])[0] is pieces[2] and pieces[2].info['copied'] == .2
+    assert best_of(judge, pieces, 1, copies=[0., .8, .2], max_copy=.1)[0] is pieces[0]
+    assert len(best_of(judge, pieces, 3, copies=[0., .8, .2], max_copy=1.)) == 3
+    with pytest.raises(ValueError, match='of 3 only 0 are no copies'): best_of(judge, pieces, 1, copies=[.9]*3)
+    with pytest.raises(ValueError, match='2 shares of copied notes for 3'): best_of(judge, pieces, 1, copies=[.9]*2)
+
+
+def test_a_recited_work_is_no_best_piece(corpus, judge):
+    recited, own = Piece(corpus.tokens(corpus.indices('train')[0]), corpus.encoder, 1), piece_at(corpus.encoder, 40)
+    index = CopyIndex.of(corpus)
+    assert best_of(judge, [recited, own], 1)[0] is recited and best_of(judge, [recited, own], 1, copies=index)[0] is own
+    assert recited.info['copied'] == 1.
 
 
 def test_choices_that_cannot_be_made_are_refused(corpus, judge):
