@@ -6,8 +6,9 @@
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'whole_or_none', 'pitch_pair',
            'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
            'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
-           'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'pieces_for', 'score',
-           'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
+           'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
+           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report',
+           'make_parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #0003
 import argparse
@@ -175,6 +176,7 @@ def train(args):
         value, least = getattr(args, name), 'over 0' if name == 'lr' else 'at least 1'
         if value is not None and value < (1e-30 if name == 'lr' else 1):
             raise ValueError(f'--{name.replace("_", "-")} must be {least}, not {value}')
+    if args.reference and args.what != 'critic': raise ValueError(f'--reference is no option of a {args.what}')
     if args.what != 'generator':
         generators_only = ('seq_len', 'anew') if args.what == 'composer' else ('lr', 'seq_len', 'start', 'anew')
         if set_ := [k for k in generators_only if getattr(args, k)]:
@@ -253,22 +255,24 @@ def train_composer(args, corpus):
 def train_critic(args, corpus):
     "A critic of real clips and of clips by the generators given, and what measures it."
     from musiclm.composer import calibrate
-    from musiclm.critic import critic_clips, critic_figures, critic_learner
+    from musiclm.critic import check_reference, critic_clips, critic_figures, critic_learner
     from musiclm.data import classifier_dataloaders
     from musiclm.demo import RULES
     if not args.generator: raise ValueError('a critic needs generators to learn from: give --generator MODEL [MODEL …]')
     models = {Path(g).name: open_model(g, 'generator') for g in args.generator}
+    reference = check_reference(open_model(args.reference, 'generator'), corpus.encoder) if args.reference else None
     n = dict(train=args.clips, valid=args.clips//5, test=args.clips//4)
     clips, info = critic_clips(corpus, models, RULES, n, args.length, seed=args.seed)
     use, valid = info['split'].isin(['train', 'valid']).to_numpy(), (info['split'] == 'valid').to_numpy()
     dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs or 32,
                                  seed=args.seed)
-    learn = critic_learner(dls, arch=args.arch, size=args.size)
+    learn = critic_learner(dls, arch=args.arch, size=args.size, reference=reference)
     learn.fit_one_cycle(args.epochs)
     calibrate(learn, clips[valid], info['label'][valid])
     def measure():
-        found = critic_figures(learn, clips, info, corpus.encoder)
-        return {'auc': found['auc'], **found['baselines']}
+        found = critic_figures(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)
+        return {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()}, **found['baselines'],
+                'calibration error': found['calibration_error']}
     return learn, measure
 
 # %% ../nbs/20_cli.ipynb #000d
@@ -313,16 +317,25 @@ def generate(args):
     from musiclm.notes import check_place
     check_place(args.out, 'index.html')
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
+    if args.max_copy is not None and not (args.best and args.store):
+        raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
+    from musiclm.critic import best_of
     critic = open_model(args.critic, 'critic') if args.critic else None # or says what is wrong, before the work
     with process_group() as rank: pieces = pieces_for(args, rank)
     if rank: return
     if critic is not None:
-        from musiclm.critic import best_of
-        pieces = best_of(critic, pieces, args.best or len(pieces))
+        limit = {} if args.max_copy is None else dict(copies=training_index(args.store), max_copy=args.max_copy)
+        pieces = best_of(critic, pieces, args.best or len(pieces), **limit)
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
     with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
+
+def training_index(store): # A `CopyIndex`
+    "The training works of a store, to look for copies in."
+    from musiclm.copying import CopyIndex
+    from musiclm.corpus import Corpus
+    return CopyIndex.of(Corpus.load(store))
 
 def pieces_for(args, rank:int) -> list: # `Piece`s
     "What `generate` writes, in each of the processes that share the work; the first gathers all."
@@ -468,7 +481,8 @@ COMMANDS = {
         ('--anew', dict(action='store_true', help='forget an interrupted training of the same name (generator)')),
         ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic)')),
         ('--clips', dict(type=int, default=2400, help='clips to train on (composer, critic)')),
-        ('--generator', dict(nargs='+', metavar='MODEL', help='generators that a critic learns from')), SEED]),
+        ('--generator', dict(nargs='+', metavar='MODEL', help='generators that a critic learns from')),
+        ('--reference', dict(metavar='MODEL', help='generator whose surprise a critic listens with')), SEED]),
 }
 
 # %% ../nbs/20_cli.ipynb #0014
@@ -479,6 +493,7 @@ COMMANDS |= {
         ('generator', dict(metavar='GENERATOR')), N, ('--tokens', dict(type=int, default=2000, help='tokens of each piece')),
         ('--out', dict(required=True, metavar='DIR')), ('--critic', dict(metavar='MODEL')),
         ('--best', dict(type=int, help='keep so many, by the critic')),
+        ('--max-copy', dict(type=float, metavar='SHARE', help='leave out pieces of whose notes more is copied from training works')),
         ('--prompt', dict(nargs='+', metavar='FILE', help='scores to go on from, in turn')),
         ('--store', dict(metavar='STORE', help='go on from openings of its test works')),
         ('--prompt-tokens', dict(type=int, default=200, help='how much of a prompt is used (default: %(default)s)')),

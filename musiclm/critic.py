@@ -36,8 +36,8 @@ from .composer import clip_learner, probabilities, with_start
 from .copying import CopyIndex, copied_share
 from .corpus import Corpus, piece_clips
 from .corruptions import real_clips
-from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from, expected_calibration_error,
-                             stratum_codes)
+from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
+                             expected_calibration_error, stratum_codes)
 from .models import Classifier, bare_model, can_compute, load_weights, make_model, register
 from .sampling import Piece, held_out_prompts, in_turn, sample
 from .tokens import BOS
@@ -68,7 +68,8 @@ def generated_clips(
             if (clip := p.encoder.clip(p.ids, at, length)) is not None:
                 found.append(clip); where.append(p.info['prompt'])
         if len(found) == n: return np.stack(found), rows.iloc[where][['composer', 'work']].reset_index(drop=True)
-    raise ValueError(f'only {len(found)} of {4*n} pieces gave a clip of {length} tokens: the generator writes almost no notes')
+    raise ValueError(f'only {len(found)} of {4*n} pieces gave a clip of {length} tokens: the generator writes '
+                     'almost no notes')
 
 # %% ../nbs/15_critic.ipynb #000a
 def real_twins(
@@ -106,23 +107,26 @@ def critic_clips(
     splits=None, # Where a split's works are not the corpus' split of that name, as in `dict(train='other')`
 ) -> tuple: # Clips (n, length), and a DataFrame: label, split, composer, work, generator, rule, held_out
     "Real clips of every split, and a twin of each by a generator. There may be fewer than `n`."
-    if unknown := sorted({*held_out} - {*generators} - {*rules}): raise ValueError(f'held_out names {unknown[0]!r}, which writes nothing')
+    if unknown := sorted({*held_out} - {*generators} - {*rules}):
+        raise ValueError(f'held_out names {unknown[0]!r}, which writes nothing')
     parts, tables = [], []
     for s, (split, wanted) in enumerate(n.items()):
         pairs = [(g, r, bool({g, r} & {*held_out})) for g in generators for r in rules]
         pairs = [p for p in pairs if split == 'test' or not p[2]]
         if not pairs: raise ValueError('all generators or all rules are held out: none is left to learn from')
-        real, prompts, about = real_twins(corpus, (splits or {}).get(split, split), wanted, length, prompt_tokens, seed=seed)
+        works = (splits or {}).get(split, split)
+        real, prompts, about = real_twins(corpus, works, wanted, length, prompt_tokens, seed=seed)
         for k, (g, r, held) in enumerate(pairs):
             turn = range(k, len(real), len(pairs))
             if not len(turn): continue
             given = [prompts[i] for i in turn], about.iloc[turn]
             clips, info = generated_clips(generators[g], corpus, split, len(turn), length, prompt_tokens,
                                           seed=seed + 1000*s + k, given=given, **rules[r])
-            parts.append(clips); tables.append(info.assign(label='fake', split=split, generator=g, rule=r, held_out=held))
+            parts.append(clips)
+            tables.append(info.assign(label='fake', split=split, generator=g, rule=r, held_out=held))
             if progress: progress(len(parts))
         parts.append(real)
-        tables.append(about.drop(columns='piece').assign(label='real', split=split, generator='', rule='', held_out=False))
+        tables.append(about[['composer', 'work']].assign(label='real', split=split, generator='', rule='', held_out=False))
     return np.concatenate(parts), pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/15_critic.ipynb #000d
@@ -202,8 +206,10 @@ class Critic(Classifier):
         clip_length:int=None, # Tokens of the clips that it is trained on
     ):
         if pooling not in POOLINGS: raise ValueError(f'unknown pooling {pooling!r}: there are {", ".join(POOLINGS)}')
-        reader = Reader(n_vocab, getattr(reference, 'width', None), width) if reference is not None or lm is None else None
-        super().__init__(getattr(lm, 'width', 0)*POOLINGS[pooling] + getattr(reader, 'width', 0), 2, n_emb, p, clip_length)
+        alone = lm is not None and reference is None
+        reader = None if alone else Reader(n_vocab, getattr(reference, 'width', None), width)
+        wide = getattr(lm, 'width', 0)*POOLINGS[pooling] + getattr(reader, 'width', 0)
+        super().__init__(wide, 2, n_emb, p, clip_length)
         self.lm, self.reader, self.pooling, self.labels, self.none = lm, reader, pooling, ['fake', 'real'], False
         self.reference = reference if reference is None else reference.requires_grad_(False)
         self.bf16 = can_compute('bf16', 'cpu')
@@ -256,7 +262,7 @@ def make_critic(
     **kwargs, # As of `Critic`
 ) -> Critic:
     "A critic with random weights, those of the reference included."
-    if arch == 'reader' and size not in WIDTHS: raise ValueError(f'unknown size {size!r}: there are {", ".join(WIDTHS)}')
+    if size not in WIDTHS: raise ValueError(f'unknown size {size!r}: there are {", ".join(WIDTHS)}')
     make = lambda b: make_model(n_vocab, b['arch'], b['size'], **b['options'])
     lm = None if arch == 'reader' else make(dict(arch=arch, size=size, options=options or {}))
     model = Critic(n_vocab, lm, reference and make(reference), width=WIDTHS[size], **kwargs)
@@ -278,7 +284,9 @@ def shuffle_weights(
 ): # The model
     "Put the weights of each tensor into a random order."
     chance = torch.Generator().manual_seed(seed)
-    for w in model.parameters(): w.copy_(w.flatten()[torch.randperm(w.numel(), generator=chance).to(w.device)].view_as(w))
+    for w in model.parameters():
+        order = torch.randperm(w.numel(), generator=chance).to(w.device)
+        w.copy_(w.flatten()[order].view_as(w))
     return model
 
 def check_reference(
@@ -287,15 +295,15 @@ def check_reference(
 ): # The bare model
     "Raise `ValueError` where a generator cannot listen to clips."
     model = bare_model(reference, 'generator')
-    if not hasattr(model, 'features'): raise ValueError('a reference must be a network, and this is none: ' + type(model).__name__)
+    if not hasattr(model, 'features'): raise ValueError(f'a reference must be a network, not a {type(model).__name__}')
     if model.vocab != encoder.vocab: raise ValueError('the reference has another vocabulary than the clips')
-    if model.encoding != encoder.config: raise ValueError('the reference was trained on another encoding than that of the clips')
+    if model.encoding != encoder.config: raise ValueError('the reference reads another encoding than that of the clips')
     return model
 
 # %% ../nbs/15_critic.ipynb #a9789bd6
 def critic_learner(
     dls, # From `classifier_dataloaders` with the labels 'fake' and 'real'
-    arch:str=None, # A key of `ARCHS`, 'reader' or 'roll_cnn'; None: that of `start`, else 'reader' with a reference, else 'awd_lstm'
+    arch:str=None, # A key of `ARCHS`, 'reader' or 'roll_cnn'; None: of `start`, 'reader' with a reference, else 'awd_lstm'
     size:str=None, # 'tiny', 'small' or 'base'; None: that of `start`, else 'small'
     pooling:str='concat', # Of the encoder: 'last' or 'concat'
     start=None, # A language model whose weights the encoder begins with
@@ -312,7 +320,8 @@ def critic_learner(
     **kwargs, # Further arguments of `Learner`
 ) -> Learner:
     "A `Learner` for a critic. Raises `ValueError` where labels, start or reference do not fit."
-    if list(dls.labels) != ['fake', 'real']: raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
+    if list(dls.labels) != ['fake', 'real']:
+        raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
     if arch == 'roll_cnn':
         if reference is not None: raise ValueError('roll_cnn reads no tokens, and cannot listen with a reference')
         return clip_learner(dls, arch=arch, size=size, lr=lr, wd=wd, n_emb=n_emb, p=p, options=options, start=start,
@@ -321,13 +330,15 @@ def critic_learner(
     if arch in (None, build.get('arch')): options = {**build.get('options', {}), **(options or {})}
     arch = arch or build.get('arch') or ('awd_lstm' if reference is None else 'reader')
     if reference is not None: reference = check_reference(reference, dls.encoder)
-    model = make_critic(len(dls.encoder.vocab), arch, size or build.get('size', 'small'), options, getattr(reference, 'build', None),
-                        pooling=pooling, n_emb=n_emb, p=p, clip_length=len(dls.train_ds[0][0]))
+    model = make_critic(len(dls.encoder.vocab), arch, size or build.get('size', 'small'), options,
+                        getattr(reference, 'build', None), pooling=pooling, n_emb=n_emb, p=p,
+                        clip_length=len(dls.train_ds[0][0]))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
     if reference is not None: model.reference.load_state_dict(reference.state_dict())
     if start is not None: start_critic(model, start, shuffle_start, seed)
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd, moms=(.9, .9, .9),
-                   splitter=lambda m: m.groups(), metrics=metrics, cbs=[GradientClip(1.), *L(cbs)], **kwargs)
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
+                   moms=(.9, .9, .9), splitter=lambda m: m.groups(), metrics=metrics, cbs=[GradientClip(1.), *L(cbs)],
+                   **kwargs)
 
 def start_critic(
     model:Critic, # Changed in place
@@ -336,7 +347,7 @@ def start_critic(
     seed:int=0, # Of the shuffling
 ):
     "Let the encoder of a critic begin with the weights of a language model."
-    if model.lm is None: raise ValueError('a reader has no encoder that could start from a language model: choose another `arch`')
+    if model.lm is None: raise ValueError('a reader has no encoder to start from a language model: choose another `arch`')
     with_start(model, start)
     if shuffle: shuffle_weights(model.lm, seed)
 
@@ -473,7 +484,7 @@ def clips_of(
         found += [(i, p.encoder.clip(p.ids, start, length)) for start in starts]
     found = [(i, c) for i, c in found if c is not None]
     if not found:
-        raise ValueError(f'no piece goes on for {length} tokens behind its prompt, as is needed here: write longer pieces')
+        raise ValueError(f'no piece goes on for {length} tokens behind its prompt, as needed here: write longer pieces')
     return np.stack([c for _, c in found]), np.array([i for i, _ in found])
 
 # %% ../nbs/15_critic.ipynb #0019
@@ -535,6 +546,7 @@ def best_of(
     if not 1 <= k <= len(pieces): raise ValueError(f'cannot pick {k} of {len(pieces)} pieces')
     kept = pieces if copies is None else leave_out_copies(pieces, copies, max_copy)
     if len(kept) < k:
-        raise ValueError(f'cannot pick {k} pieces: of {len(pieces)} only {len(kept)} are no copies of training works (max_copy={max_copy})')
+        raise ValueError(f'cannot pick {k} pieces: of {len(pieces)} only {len(kept)} are no copies of training works '
+                         f'(max_copy={max_copy})')
     order = rank(critic, kept)
     return take_turns(order, k) if diverse else order[:k]

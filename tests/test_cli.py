@@ -69,7 +69,7 @@ def place(tmp_path_factory):
         ill = load_model(here/'who')
         torch.nn.init.constant_(next(ill.parameters()), float('nan'))
         save_model(ill, here/'ill')
-        assert call(f'train critic store --out critic --generator gen {CLIPS}') == 0
+        assert call(f'train critic store --out critic --generator gen --reference gen {CLIPS}') == 0
         yield here
     os.chdir(old)
 
@@ -300,6 +300,7 @@ BAD = {
     'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
     'generate gen --out X --critic who --n 1 --tokens 100': 'who',
     'generate gen --out X --critic critic --n 2 --best 3 --tokens 100': '3 of 2',
+    'generate gen --out X --critic critic --n 2 --best 1 --max-copy .5': '--store STORE',
     'encode nowhere --out X': 'nowhere',
     'encode cache --out X': 'cache',
     'encode music21:abba --out X': 'abba',
@@ -340,6 +341,10 @@ BAD = {
     'train composer store --out X --start who': 'a generator is needed',
     'train composer store --out X --length 9999': '9999',
     'train critic store --out X': '--generator',
+    'train critic store --out X --generator gen --reference nowhere': 'nowhere',
+    'train critic store --out X --generator gen --reference who': 'a generator is needed',
+    'train generator store --out X --reference gen': '--reference is no option of a generator',
+    'train composer store --out X --reference gen': '--reference is no option of a composer',
     'train critic store --out X --generator foreign': 'foreign',
     'train critic store --out X --generator who --length 32 --clips 8': 'who',
     'score nowhere --composer who': 'nowhere',
