@@ -55,7 +55,8 @@ def composer_clips(
     for split, k in wanted.items():
         sets = [real_clips(corpus, split, k, length, prompt_tokens, seed=seed)]
         sets[0][1]['label'] = sets[0][1]['composer']
-        if spoilt and split != 'test': sets.append(spoilt_clips(corpus, split, round(spoilt*k), length, prompt_tokens, seed=seed))
+        wrong = round(spoilt*len(sets[0][0])) if split != 'test' else 0
+        if wrong: sets.append(spoilt_clips(corpus, split, wrong, length, prompt_tokens, seed=seed))
         parts += [clips for clips, _ in sets]
         tables += [info.assign(split=split) for _, info in sets]
     clips, info = np.concatenate(parts), pd.concat(tables, ignore_index=True)

@@ -224,12 +224,13 @@ def corrupt_clips(
     seed:int=0, # Same seed, same random numbers at every level
 ) -> list: # (length,) uint16 by place; None where the corrupted music is too short
     "Corrupt pieces and cut clips from them."
-    notes, found, bar = {}, [], 4*corpus.encoder.config.steps_per_beat
+    notes, found, bar, split = {}, [], 4*corpus.encoder.config.steps_per_beat, corpus.manifest['split']
+    others = {s: corpus.indices(s) for s in split.unique()} # works of another split would leak
     read = lambda i: notes.setdefault(i, corpus.notes(i)) if i not in notes else notes[i]
     each = lambda o: o if isinstance(o, (list, np.ndarray)) else [o]*len(places)
     for k, (i, step, f, x) in enumerate(zip(places['piece'], places['step'], each(corruption), each(level))):
         chance, start = np.random.default_rng([seed, k]), max(step//bar - 2, 0)*bar
-        other, near = read(int(chance.integers(len(corpus)))), read(i)
+        other, near = read(chance.choice(others[split[i]])), read(i)
         near = near[(near['onset'] >= start) & (near['onset'] < step + 12*length)]
         found.append(cut_at(f(near.assign(onset=near['onset'] - start), x, chance, other), step - start, corpus.encoder, length))
     return found

@@ -293,3 +293,11 @@ def test_any_architecture_judges(corpus, cut):
     dls = classifier_dataloaders(x, info['composer'], np.arange(len(x)) < 8, corpus.encoder, bs=16, device='cpu')
     learn = clip_learner(dls, 'transformer', 'tiny', n_emb=7)
     assert probabilities(learn, x[:5]).shape == (5, 2) and embeddings(learn, x[:5]).shape == (5, 7)
+
+
+def test_there_is_a_share_of_spoilt_clips_for_each_real_one_there_is(corpus):
+    _, info = composer_clips(corpus, 2400, LENGTH, 16) # many more than there are
+    by = info.assign(real=info['corruption'].isna()).groupby(['split', 'real']).size().unstack(fill_value=0)
+    assert by.loc['train', True] < 400
+    for split in ('train', 'valid'): assert .5 < by.loc[split, False]/by.loc[split, True] <= .68
+    assert by.loc['test', False] == 0

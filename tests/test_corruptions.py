@@ -117,3 +117,13 @@ def test_real_clips_and_spoilt_ones(corpus):
     assert bad['level'].between(0, 1).all() and np.mean(bad['label'] == NO_COMPOSER) == pytest.approx(bad['level'].mean(), abs=.06)
     assert np.array_equal(y, spoilt_clips(corpus, 'train', 400, 64, 16)[0])
     with pytest.raises(ValueError, match='no piece of split'): passages(corpus, 'nowhere', 3)
+
+
+@pytest.mark.parametrize('split', ['train', 'valid', 'test'])
+def test_what_is_spliced_in_comes_from_works_of_the_same_split(corpus, split):
+    heard, tables = [], [corpus.notes(i) for i in range(len(corpus))]
+    def listen(notes, level, chance, other):
+        heard.append(next(i for i, t in enumerate(tables) if other.equals(t)))
+        return notes
+    corrupt_clips(corpus, passages(corpus, split, 60, 64, 16), listen, 1., 64)
+    assert len(set(heard)) > 3 and set(corpus.manifest['split'][heard]) == {split}
