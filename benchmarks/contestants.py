@@ -25,7 +25,6 @@ RUNS = { # name: architecture, size, epochs, works, epochs after which a copy is
     'reference': ('awd_lstm', 'small', 8, 'half', ()),
     'tiny': ('awd_lstm', 'tiny', 4, 'train', ()),
     'transformer': ('transformer', 'small', 6, 'train', ()),
-    'base': ('awd_lstm', 'base', 3, 'train', ()),
 }
 
 

@@ -6,57 +6,192 @@
 __all__ = ['MusicalInceptionScore']
 
 # %% ../nbs/16_callbacks.ipynb #0003
+from dataclasses import asdict
+from math import ceil
+from time import perf_counter
+
+import matplotlib.pyplot as plt
 import numpy as np
-from fastai.callback.core import Callback
+import pandas as pd
+from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Recorder
 from fastai.metrics import ValueMetric
-from fastcore.basics import patch
+from fastai.torch_core import rank_distrib
+from fastcore.basics import noop, patch
 
-from .composer import probabilities
+from .composer import judge_hash, probabilities
 from .corpus import Corpus
-from .critic import generated_clips
-from .metrics import inception_score
-from .models import bare_model
+from .critic import MARGIN, generated_clips
+from .generator import of_every_process
+from .metrics import Score, conditional_inception_score, inception_score
+from .models import bare_model, save_model
+from .notes import check_place
+from .sampling import held_out_prompts, sample
 
 # %% ../nbs/16_callbacks.ipynb #0005
 class MusicalInceptionScore(Callback):
-    "Generate clips behind held-out openings every `every` epochs and score them with `judge`."
+    "Generate clips behind held-out openings every few epochs, and after the last, and score them with `judge`."
     order = Recorder.order - 1 # the score must stand before the Recorder writes its row
     def __init__(self,
         judge, # Composer classifier: a module or its `Learner`
         corpus:Corpus, # Gives the prompts
-        n:int=64, # Clips an epoch
-        every:int=1, # Epochs between scores
+        n:int=64, # Clips a score
+        every:int=None, # Epochs between scores; None: as few as `share` allows
+        share:float=.05, # Of the training time, for scores
         split:str='valid', # Prompts come from the works of this split
         prompt_tokens:int=64, # Tokens a prompt
         seed:int=0, # The same random numbers each time, so that epochs can be compared
+        keep_best=None, # Folder for the model with the highest score of a fit
         **rule, # As of `sample`
     ):
-        self.judge, self.corpus, self.n, self.every, self.split = bare_model(judge), corpus, n, every, split
-        self.prompt_tokens, self.seed, self.rule = prompt_tokens, seed, rule
-        self.scores, self.latest = {}, None
+        self.judge, self.corpus, self.n, self.every, self.share = bare_model(judge, 'classifier'), corpus, n, every, share
+        self.split, self.prompt_tokens, self.seed, self.keep_best, self.rule = split, prompt_tokens, seed, keep_best, rule
+        self.scores, self.conditional, self.history, self.latest, self.columns = {}, {}, {}, {}, []
         if n <= len(self.judge.labels):
             raise ValueError(f'{n} clips are too few for {len(self.judge.labels)} composers')
+        if every is not None and every < 1: raise ValueError(f'every must be at least 1 epoch, not {every}')
+        if not 0 < share <= 1: raise ValueError(f'share must be a part of the training time, over 0 and up to 1, not {share}')
 
-# %% ../nbs/16_callbacks.ipynb #0006
+# %% ../nbs/16_callbacks.ipynb #0009
 @patch
 def after_create(self:MusicalInceptionScore):
-    "Add two columns to the table, and check that judge and generator speak of the same tokens."
-    if self.learn.model.vocab != self.judge.vocab:
+    "Check that judge and generator speak of the same tokens."
+    if bare_model(self.learn).vocab != self.judge.vocab:
         raise ValueError('the judge has another vocabulary than the generator')
-    column = lambda f, name: ValueMetric(lambda: np.nan if self.latest is None else f(self.latest), name)
-    self.learn.metrics = [*self.learn.metrics, column(lambda s: s.value, 'inception'),
-                          column(lambda s: (s.high - s.low)/2, '±')]
 
 @patch
-def before_fit(self:MusicalInceptionScore): self.scores, self.latest = {}, None
+def rehearse(self:MusicalInceptionScore,
+    n_tokens:tuple=(8, 40), # Written behind each prompt, twice: the difference is what tokens cost
+    n_clips:int=16, # Read by the judge
+) -> float: # Seconds that a score may take
+    "Do a little of all that a score needs; raises `ValueError` where it can't be done."
+    times, length, rule = [perf_counter()], self.judge.clip_length, {'batch_size': 128, **self.rule}
+    prompts, rows = held_out_prompts(self.corpus, self.split, self.n, self.prompt_tokens, self.seed)
+    if rows['work'].nunique() < 2:
+        raise ValueError(f'the prompts of split {self.split!r} come from one work: an interval needs at least two')
+    for size in n_tokens:
+        sample(self.learn, self.n, size, prompts, **{**rule, 'min_tokens': size})
+        times.append(perf_counter())
+    probabilities(self.judge, np.resize(prompts[0], (n_clips, length)))
+    first, second, reading = np.diff([*times, perf_counter()])
+    rate = max(second - first, 0)/(n_tokens[1] - n_tokens[0])
+    return second + rate*(length + MARGIN - n_tokens[1]) + reading*self.n/n_clips
+
+@patch
+def before_fit(self:MusicalInceptionScore):
+    "Add the columns."
+    self.run, self.fresh, self.trained = not hasattr(self.learn, 'lr_finder'), True, False
+    if not self.run: return
+    self.after_create()
+    m = self.corpus.manifest
+    self.known = set(m['composer'][m['split'] == self.split]) <= set(self.judge.labels)
+    column = lambda k: ValueMetric(lambda: self.latest.get(k, np.nan), k)
+    self.after_fit() # what a fit left that was interrupted
+    self.columns = [column(k) for k in ('inception', 'inception_low', 'inception_high', *['conditional']*self.known)]
+    self.learn.metrics = [*self.learn.metrics, *self.columns]
+
+@patch
+def before_train(self:MusicalInceptionScore):
+    "Rehearse before the first epoch."
+    if not self.fresh: return
+    self.scores, self.conditional, self.history, self.fresh = {}, {}, {}, False
+    try:
+        if self.keep_best is not None: check_place(self.keep_best, 'model.json')
+        self.seconds, self.cost, self.spacing = [], 0. if rank_distrib() else self.rehearse(), 1
+    except ValueError as e:
+        if not hasattr(self.learn, 'fault'): raise
+        self.learn.fault = str(e) # a `GeneratorLearner` ends in order and says it
+        raise CancelFitException
+
+@patch
+def after_fit(self:MusicalInceptionScore):
+    "Take the columns out of the table."
+    self.learn.metrics = [m for m in self.learn.metrics if m not in self.columns]
+    self.latest = {}
+
+# %% ../nbs/16_callbacks.ipynb #309a327f
+@patch
+def due(self:MusicalInceptionScore) -> bool:
+    "Is the epoch that ends now to be scored?"
+    done, last = self.epoch + 1, max(self.curve().index + 1, default=0)
+    if self.every: return done % self.every == 0 or done == self.n_epoch
+    epoch = np.mean(self.seconds)
+    k = max(1, ceil(self.cost/(self.share*epoch)))
+    if k >= 2*self.spacing:
+        self.spacing, when = k, f'every {k} epochs and after the last' if 2*k <= self.n_epoch else 'after the last only'
+        if self.learn.logger is not noop:
+            print(f'A score of {self.n} pieces takes {self.cost:.2g} s, an epoch {epoch:.2g} s: scored {when}, '
+                  f'{self.cost/epoch/min(k, self.n_epoch):.1%} of the time.')
+    return done == self.n_epoch or done - last >= k <= self.n_epoch - done
+
+# %% ../nbs/16_callbacks.ipynb #e0c2d12c
+@patch
+def measure(self:MusicalInceptionScore) -> dict: # `inception` and, where composers are known, `conditional`, as dicts
+    "Write pieces and score them."
+    began, labels = perf_counter(), self.judge.labels
+    cut, info = generated_clips(self.learn, self.corpus, self.split, self.n, self.judge.clip_length, self.prompt_tokens,
+                                self.seed, **self.rule)
+    p, about = probabilities(self.judge, cut), dict(groups=info['work'], strata=info['composer'])
+    found = dict(inception=asdict(inception_score(p, **about)))
+    if self.known:
+        found['conditional'] = asdict(conditional_inception_score(p, info['composer'].map(labels.index).to_numpy(), **about))
+    self.cost = perf_counter() - began
+    return found
+
+@patch
+def before_epoch(self:MusicalInceptionScore): self.began = perf_counter()
+
+@patch
+def after_train(self:MusicalInceptionScore): self.trained = True # fastai's `validate` alone is no epoch
 
 @patch
 def after_validate(self:MusicalInceptionScore):
-    "Write pieces, score them, keep the `Score` in `scores[epoch]`."
-    self.latest = None
-    if (self.epoch + 1)%self.every: return
-    cut, info = generated_clips(self.learn, self.corpus, self.split, self.n, self.judge.clip_length, self.prompt_tokens,
-                                self.seed, **self.rule)
-    self.latest = inception_score(probabilities(self.judge, cut), groups=info['work'], strata=info['composer'])
-    self.scores[self.epoch] = self.latest
+    "Score the epoch if it is time, keep the `Score` in `scores[epoch]`, and the model if it is the best so far."
+    self.latest = {}
+    if not self.trained: return
+    self.trained, names = False, self.recorder.metric_names[1:]
+    self.history = {epoch: dict(zip(names, row)) for epoch, row in enumerate(self.recorder.values)}
+    self.seconds.append(perf_counter() - self.began)
+    mine = self.measure() if rank_distrib() == 0 and self.due() else {}
+    found = of_every_process(mine, next(self.learn.model.parameters()).device)[0]
+    if not found: return
+    score = self.scores[self.epoch] = Score(**found['inception'])
+    self.latest = dict(inception=score.value, inception_low=score.low, inception_high=score.high)
+    if 'conditional' in found:
+        self.conditional[self.epoch] = Score(**found['conditional'])
+        self.latest['conditional'] = self.conditional[self.epoch].value
+    if self.keep_best is not None and rank_distrib() == 0: self.keep_if_best(score)
+    self.history[self.epoch] = self.latest
+
+@patch
+def keep_if_best(self:MusicalInceptionScore,
+    score:Score, # Of this epoch
+):
+    "Save the model if no epoch before had a higher score."
+    if not (self.curve()['inception'] >= score.value).any():
+        save_model(self.learn, self.keep_best, epoch=self.epoch + 1, score=asdict(score), judge=judge_hash(self.judge))
+
+# %% ../nbs/16_callbacks.ipynb #b0869bb9
+@patch
+def curve(self:MusicalInceptionScore) -> pd.DataFrame: # Index epoch; columns inception, inception_low, inception_high, maybe conditional
+    "The epochs that have a score."
+    names = [m.name for m in self.columns]
+    return pd.DataFrame(self.history.values(), pd.Index(self.history, name='epoch', dtype=int), names, dtype=float).dropna()
+
+@patch
+def plot(self:MusicalInceptionScore,
+    floor=None, # Score of noise under the judge, or a number: a line
+    ceiling=None, # Score of held-out music, likewise
+    ax=None, # Axes to draw on
+): # The axes
+    "Draw the score and its interval by epoch."
+    curve = self.curve()
+    if not len(curve): raise ValueError('no epoch has a score yet')
+    ax = ax or plt.subplots(figsize=(6, 3.5))[1]
+    ax.fill_between(curve.index, curve['inception_low'], curve['inception_high'], alpha=.2, lw=0)
+    ax.plot(curve.index, curve['inception'], 'o-', ms=4, label='score, 95% interval')
+    for y, name, style in ((ceiling, 'held-out music', '--'), (floor, 'noise', ':')):
+        if y is not None: ax.axhline(float(y), color='grey', ls=style, label=name)
+    ax.set(xlabel='epoch', ylabel='musical Inception score', xlim=(-.5, self.n_epoch - .5))
+    ax.legend()
+    return ax

@@ -207,7 +207,7 @@ def embeddings(
 def strangeness(
     model, # A composer classifier that `learn_usual` was called on
     embeddings:np.ndarray, # (n, d) of clips
-) -> np.ndarray: # (n,) distance to the nearest composer's centre; of what is usual 1 is the 99% quantile
+) -> np.ndarray: # (n,) distance to the nearest composer's centre; 95% of usual pieces have a median under 1
     "How unlike all composers it knows each clip is."
     model = bare_model(model)
     centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
@@ -219,8 +219,9 @@ def learn_usual(
     train:np.ndarray, # (n, length) real clips that it was trained on
     labels, # (n,) their composers
     valid:np.ndarray, # (m, length) real clips of other works
+    pieces, # (m,) the pieces they are of
 ) -> float: # The limit, also set on the model
-    "Learn what embeddings are usual: centres and spread from training clips, the limit from clips of other works."
+    "Learn what embeddings are usual: centres and spread from training clips, the limit from pieces of other works."
     model = bare_model(model)
     e, y = embeddings(model, train).astype(float), np.array([model.labels.index(o) for o in labels])
     centres = np.stack([e[y == k].mean(0) for k in range(len(model.labels))])
@@ -228,7 +229,8 @@ def learn_usual(
     model.centres[:len(centres)] = torch.tensor(centres)
     model.inverse.copy_(torch.tensor(spread.precision_))
     model.limit.fill_(1.)
-    model.limit.fill_(float(np.quantile(strangeness(model, embeddings(model, valid)), .99)))
+    far = pd.Series(strangeness(model, embeddings(model, valid)))
+    model.limit.fill_(float(far.groupby(np.asarray(pieces)).median().quantile(.95)))
     return float(model.limit)
 
 # %% ../nbs/14_composer.ipynb #5cf16842
@@ -241,7 +243,7 @@ def calibrate_judge(
     train, valid = ((info['split'] == s).to_numpy() for s in ('train', 'valid'))
     real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
     calibrate(model, clips[valid & real], info['composer'][valid & real])
-    learn_usual(model, clips[train & real], info['composer'][train & real], clips[valid & real])
+    learn_usual(model, clips[train & real], info['composer'][train & real], clips[valid & real], info['piece'][valid & real])
 
 # %% ../nbs/14_composer.ipynb #bb71a621
 @dataclass(frozen=True)

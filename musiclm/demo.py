@@ -175,7 +175,7 @@ def run_generator(self:Demo):
     s, c = self.settings, self.corpus
     dls = lm_dataloaders(c, bs=s.generator_bs, seed=s.seed, device=self.device)
     keep = KeepEpochs([(s.generator_epochs - 1)//2])
-    score = MusicalInceptionScore(self.judge, c, n=s.score_clips, prompt_tokens=s.prompt_tokens, seed=s.seed)
+    score = MusicalInceptionScore(self.judge, c, n=s.score_clips, every=1, prompt_tokens=s.prompt_tokens, seed=s.seed)
     learn = generator_learner(dls, size=s.generator_size, cbs=[keep, score])
     history = fit(learn, s.generator_epochs, self.pace)
     for name, model in (('generator_early', *keep.kept.values()), ('generator', learn.model)):

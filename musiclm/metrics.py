@@ -180,15 +180,21 @@ def entropy(p) -> np.ndarray: # Shape of `p` without its last axis, in nats
     return -xlogy(p, p).sum(-1)
 
 
-def _log_is(means, n, correct_bias):
-    "log IS from means over clips of (entropy, p_1..p_K, p_1²..p_K²): (..., 1 + 2K) -> (...)."
-    k = (means.shape[-1] - 1)//2
-    p, p2 = means[..., 1:k + 1], means[..., k + 1:]
-    log = entropy(p) - means[..., 0]
-    if correct_bias and n > 1:
-        var = np.maximum(p2 - p**2, 0)*n/(n - 1)
-        log = log + np.divide(var, p, out=np.zeros_like(p), where=p > 0).sum(-1)/(2*n)
-    return np.clip(log, 0, np.log(k))
+def _log_is(means):
+    "log IS from means over clips of (entropy, p_1..p_K): (..., 1 + K) -> (...)."
+    return np.clip(entropy(means[..., 1:]) - means[..., 0], 0, np.log(means.shape[-1] - 1))
+
+
+def _log_is_bias(p, groups=None, strata=None):
+    "How much log IS of probabilities `p` (n, K) is too low: half the sum of Var(mean p_k)/p̄_k, over clusters within strata."
+    codes, n_groups = cluster_codes(len(p), groups)
+    stratum = stratum_codes(codes, n_groups, strata)
+    member, mean = np.eye(stratum.max() + 1)[stratum], p.mean(0)  # (G, S)
+    sums, size = np.zeros((n_groups, p.shape[1])), member.sum(0)
+    np.add.at(sums, codes, p - mean)
+    apart = sums - member @ (member.T @ sums/np.maximum(size, 1)[:, None])
+    var = (member @ (size/np.maximum(size - 1, 1))) @ apart**2/len(p)**2  # a stratum of one cluster tells nothing
+    return np.divide(var, mean, out=np.zeros_like(mean), where=mean > 0).sum()/2
 
 
 def _score(log, se, low, high, n, level, name, bounds=(-np.inf, np.inf)):
@@ -200,7 +206,7 @@ def _score(log, se, low, high, n, level, name, bounds=(-np.inf, np.inf)):
 def inception_score(
     probs, # (n, K) calibrated composer probabilities of n clips
     groups=None, # (n,) work or prompt of each clip: the bootstrap draws these; None: clips are independent
-    correct_bias:bool=True, # Add (1/2n) Σ Var(p_k)/p̄_k
+    correct_bias:bool=True, # Add ½ Σ Var(mean p_k)/p̄_k; of independent clips (1/2n) Σ Var(p_k)/p̄_k
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples (with `groups`); seed; level of the interval
     strata=None, # (n,) composer of the work or prompt (with `groups`): works are drawn within composers
 ) -> Score:
@@ -208,15 +214,17 @@ def inception_score(
     p = check_probs(probs)
     n, k = p.shape
     if n < k: raise ValueError(f'only {n} clips for {k} composers: the score needs at least as many clips as composers')
-    columns, bounds = np.c_[entropy(p), p, p**2], (0, np.log(k))
-    log = _log_is(columns.mean(0), n, correct_bias)
+    columns, bounds = np.c_[entropy(p), p], (0, np.log(k))
+    plain = _log_is(columns.mean(0))
+    bias = _log_is_bias(p, groups, None if groups is None else strata) if correct_bias and n > 1 else 0.
+    log = np.clip(plain + bias, *bounds)
     if groups is None:
         kl = (xlogy(p, p) - xlogy(p, p.mean(0))).sum(1)
         se = kl.std(ddof=1)/np.sqrt(n)
         half = student_t.ppf((1 + level)/2, n - 1)*se
         return _score(log, se, log - half, log + half, n, level, 'musical Inception score', bounds)
-    e = bootstrap_interval(columns, groups, lambda m: _log_is(m, n, correct_bias), n_boot, seed, level, strata, bounds)
-    return _score(log, e.se, e.low, e.high, n, level, 'musical Inception score', bounds)
+    e = bootstrap_interval(columns, groups, _log_is, n_boot, seed, level, strata)
+    return _score(log, e.se, log + e.low - plain, log + e.high - plain, n, level, 'musical Inception score', bounds)
 
 # %% ../nbs/03_metrics.ipynb #0023
 def _log_mean_score(logs, groups, n_boot, seed, level, strata, name):

@@ -347,7 +347,8 @@ def curves_html(
     "Training curves, for a page."
     history = plain(history) or []
     keep = lambda v: float(v) if isinstance(v, (int, float)) else None
-    columns = {k: [keep(o.get(k)) for o in history] for o in history[-1:] for k in o if k not in ('epoch', 'time', '±')}
+    hidden = 'epoch', 'time', 'inception_low', 'inception_high' # of the score its value is drawn
+    columns = {k: [keep(o.get(k)) for o in history] for o in history[-1:] for k in o if k not in hidden}
     keys = [k for k,v in columns.items() if any(o is not None for o in v)]
     losses = sorted((k for k in keys if 'loss' in k), key=lambda k: 'valid' not in k)[:2]
     panels = ([losses] if losses else []) + [[k] for k in keys if k not in losses]

@@ -103,7 +103,8 @@ def test_works_are_drawn_within_composers(corpus, judge):
     s = inception_score(told.probs, info['work'].to_numpy(), strata=told.labels)
     assert (row['score_low'], row['score_high']) == (s.low, s.high) and row['normalised_low'] == row['normalised_high'] == 1
     plain = evaluate(cut, cut, judge, groups=info['work']).iloc[0]
-    assert plain['score'] == row['score'] and plain['score_high'] - plain['score_low'] > row['score_high'] - row['score_low']
+    assert plain['score_high'] - plain['score_low'] > row['score_high'] - row['score_low']
+    assert plain['score'] == pytest.approx(row['score'], abs=.02) # the same, but for what makes up for the bias
 
 
 def test_copying_stands_beside_that_of_real_music(corpus, judge, pieces, real):

@@ -225,7 +225,8 @@ def test_a_guess(judged, corpus, tmp_path):
     again = load_model(save_model(learn, tmp_path/'m'))
     assert float(again.limit) == float(learn.model.limit) < np.inf and judge_hash(again) == judge_hash(learn)
     valid = ((info['split'] == 'valid') & info['corruption'].isna()).to_numpy()
-    assert np.mean(strangeness(again, embeddings(again, x[valid])) <= 1) == pytest.approx(.99, abs=.06)
+    far = pd.Series(strangeness(again, embeddings(again, x[valid]))).groupby(info['piece'][valid].to_numpy()).median()
+    assert far.quantile(.95) == pytest.approx(1)
     found = [again.guess(corpus.notes(i)) for i in corpus.indices('test')]
     assert [g.composers.index[0] for g in found] == list(corpus.manifest.composer[corpus.indices('test')])
     assert all(g.composers.sum() == pytest.approx(1) and g.composers.is_monotonic_decreasing and not g.unlike_any for g in found)

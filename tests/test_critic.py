@@ -462,17 +462,17 @@ def test_the_score_stands_in_the_table_of_a_training(corpus, every):
     learn = generator_learner(lm_dataloaders(corpus, bs=8, seq_len=32, device='cpu'), size='tiny', cbs=score)
     with learn.no_bar(), learn.no_logging(): learn.fit(2)
     names, rows = learn.recorder.metric_names, learn.recorder.values
-    assert list(names)[-3:] == ['inception', '±', 'time'] and len(rows) == 2
-    column = {k: [float(r[list(names).index(k) - 1]) for r in rows] for k in ('inception', '±', 'valid_loss')}
+    assert list(names)[-5:] == ['inception', 'inception_low', 'inception_high', 'conditional', 'time'] and len(rows) == 2
+    column = {k: [float(r[list(names).index(k) - 1]) for r in rows] for k in names[1:-1]}
     assert sorted(score.scores) == ([0, 1] if every == 1 else [1])
     assert np.isnan(column['inception']).tolist() == [every == 2, False]
     for epoch, s in score.scores.items():
-        assert column['inception'][epoch] == s.value and column['±'][epoch] == pytest.approx((s.high - s.low)/2)
+        assert column['inception'][epoch] == s.value and column['inception_low'][epoch] == s.low and column['inception_high'][epoch] == s.high
         assert 1 <= s.value <= 2 and s.n == 8
     x, info = generated_clips(learn, corpus, 'valid', 8, LENGTH, PROMPT, 1) # the score can be found again
     from musiclm.composer import probabilities
     from musiclm.metrics import inception_score
-    assert inception_score(probabilities(score.judge, x), groups=info['work']).value == pytest.approx(score.scores[1].value)
+    assert inception_score(probabilities(score.judge, x), groups=info['work'], strata=info['composer']).value == pytest.approx(score.scores[1].value)
 
 
 def test_a_judge_of_other_tokens_or_too_few_clips_are_refused(corpus):

@@ -67,6 +67,22 @@ def test_bias_is_removed():
     assert plain < truth - .04 and abs(fixed - truth) < .015
 
 
+@pytest.mark.parametrize('works, each, sharp', [(4, 4, 1.), (16, 1, 6.)]) # clusters scatter the mean more, strata less
+def test_bias_is_removed_where_clips_come_in_works_and_works_evenly_of_composers(works, each, sharp):
+    k, rng = 4, np.random.default_rng(0)
+    def draw(works, each):
+        z = sharp*np.repeat(np.eye(k), works*each, 0) + np.repeat(rng.normal(size=(k*works, k)), each, 0)*(1 + (sharp > 1))
+        return softmax(z + rng.normal(size=z.shape)*(1 + (sharp > 1)), 1)
+    truth = m.inception_score(draw(20_000, 1)).log
+    work, composer, found = np.repeat(np.arange(k*works), each), np.repeat(np.arange(k), works*each), []
+    for _ in range(400):
+        p = draw(works, each)
+        scores = m.inception_score(p, groups=work, strata=composer, n_boot=2), m.inception_score(p)
+        found.append([o.log - truth for o in scores])
+    error, plain = np.mean(found, 0)
+    assert abs(error) < 3*np.std(found, 0)[0]/20 and abs(error) < abs(plain)/2
+
+
 @pytest.mark.parametrize('bad,word', [
     ([[np.nan, 1], [.5, .5]], 'NaN'), ([[-.5, 1.5], [.5, .5]], 'negative'), ([[.7, .7], [.5, .5]], 'sums to 1.4'),
     ([.5, .5], 'dimension'), (np.full((3, 4), .25), '3 clips for 4'), (np.ones((3, 1)), 'at least 2'), (np.zeros((0, 3)), '0 clips')])
