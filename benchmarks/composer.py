@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 NETS = { # name: how it is built, starts from a language model?, epochs
     'AWD-LSTM tiny, from scratch': (dict(size='tiny', lr=1e-2), False, 12),
     'AWD-LSTM small, from a language model': (dict(lr=4e-3), True, 5),
-    'convolutions on the roll': (dict(arch='roll_cnn', size='small', lr=6e-3), False, 12),
+    'convolutions on the roll, tiny': (dict(arch='roll_cnn', size='tiny', lr=1e-2), False, 8),
 }
 
 

@@ -40,10 +40,10 @@ CRITICS = { # name: real works, generators, rules, what is held out, clips, how 
     'critic': dict(
         works='other', generators=('ngram', 'tiny', 'lstm@4', 'lstm@8', 'lstm', 'transformer'), held_out=('transformer', 'nucleus 0.9'),
         rules=('original', 'temperature 1', 'temperature 0.9', 'nucleus 0.9'), n=dict(train=1950, valid=700, test=950),
-        build=dict(arch='reader', size='base', p=.3), reference='reference', epochs=12, seed=1),
+        build=dict(arch='reader', p=.3), reference='reference', epochs=8, seed=1),
     'second critic': dict(
         works='train', generators=('lstm@2', 'lstm@6', 'transformer'), held_out=(), rules=('temperature 1', 'top 10', 'min-p 0.05'),
-        n=dict(train=2190, valid=700, test=950), build=dict(arch='roll_cnn', size='small', lr=6e-3), reference=None, epochs=16, seed=2)}
+        n=dict(train=2190, valid=700, test=950), build=dict(arch='roll_cnn', size='small', lr=6e-3), reference=None, epochs=12, seed=2)}
 N = (1, 4, 16, 64, 100)
 POOL = dict(prompts=64, pieces=100, generator='lstm', rule='temperature 1')
 

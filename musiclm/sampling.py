@@ -97,7 +97,8 @@ def draw(
     "Draw a column for each row."
     mass = weights.cumsum(1)
     aim = u[:, None]*mass[:, -1:]
-    return (mass <= torch.minimum(aim, mass[:, -1:]*(1 - 2**-22))).sum(1, keepdim=True)
+    passed = (mass <= torch.minimum(aim, mass[:, -1:]*(1 - 2**-22))).sum(1, keepdim=True)
+    return passed.clamp(max=weights.shape[1] - 1) # rows of nothing are within their prompts: what is drawn there is not written
 
 # %% ../nbs/11_sampling.ipynb #000b
 def choose(

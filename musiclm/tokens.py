@@ -786,7 +786,7 @@ def end_overdue(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
     "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
-    overdue = self.ready & self.is_end & (self.step - self.begun >= self.max_note)
+    overdue = self.ready & self.is_end & (self.step - self.begun >= self.max_note) & (self.rank > self.last) # a prompt may be past it
     if self.own is not None: overdue &= ~self.own
     first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
     mask &= self.rank <= first

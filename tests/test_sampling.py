@@ -516,3 +516,17 @@ def test_no_piece_is_lost_where_memory_does_not_suffice_for_its_row(model, monke
                                      dict(max_note=float('inf'))])
 def test_options_that_are_no_numbers_are_refused(model, options):
     with pytest.raises(ValueError, match=next(iter(options))): sample(model, n=1, n_tokens=5, **options)
+
+
+def test_a_prompt_may_be_past_an_overdue_end():
+    "A prompt that has passed the place of an end leaves it to the next step, and is no dead end."
+    corpus = toy_corpus(n=8)
+    enc = corpus.encoder
+    late = enc.from_text('xxbos p50 p60' + ' wait12'*17 + ' endp60 p61')
+    free = enc.from_text('xxbos p50 p60' + ' wait12'*17)
+    pieces = sample(NGram.fit([corpus.tokens(i) for i in range(8)], corpus.vocab, enc.config, order=2), 16, 40, [late, free],
+                    random_freq=1., top_k=10, min_tokens=40)
+    for p in pieces:
+        assert p.notes.attrs['dropped'] == 0 and len(p.ids) == p.prompt_len + 40
+        held = p.notes[(p.notes['pitch'] == 50) & (p.notes['onset'] == 0)]['duration'].item()
+        assert 17*12 <= held <= 17*12 + 12
