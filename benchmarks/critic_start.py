@@ -27,7 +27,7 @@ from musiclm.corruptions import real_clips
 from musiclm.critic import critic_clips, critic_learner, fit_critic, generated_clips
 from musiclm.data import classifier_dataloaders, lm_dataloaders
 from musiclm.generator import generator_learner, recipe
-from musiclm.metrics import _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from, stratum_codes
+from musiclm.metrics import _weighted_auc, bootstrap_weights, cluster_codes, estimate_from, stratum_codes
 from musiclm.models import load_model, save_model
 from musiclm.notes import write_whole
 from musiclm.report import plain
@@ -118,9 +118,12 @@ def run_cell(cell, seed, clips, info, corpus, starts, place:Path): # Writes loss
 def name_of(cell, seed): return '_'.join([*cell, str(seed)]).replace(' ', '-')
 
 
-def at_loss(losses, scores, level): # Scores after the first epoch whose loss is at most `level`; None where none is
-    there = np.flatnonzero(np.array(losses) <= level)
-    return scores[there[0]] if len(there) else None
+def at_loss(losses, areas, level): # Areas as the training loss falls to `level`, between two epochs; None where it never does
+    losses, areas = [np.log(2), *losses], [np.full_like(areas[0], .5), *areas] # before the first step: a guess
+    e = next((e for e, loss in enumerate(losses) if loss <= level), None)
+    if e is None: return None
+    share = (losses[e - 1] - level)/(losses[e - 1] - losses[e])
+    return areas[e - 1] + share*(areas[e] - areas[e - 1])
 
 
 class Held:
@@ -129,9 +132,8 @@ class Held:
         self.y, self.works, self.composers = (info['label'] == 'real').to_numpy(), info['work'].to_numpy(), info['composer'].to_numpy()
         codes, n = cluster_codes(len(info), self.works)
         self.weights = bootstrap_weights(n, 1000, 0, stratum_codes(codes, n, self.composers))[:, codes]
-    def areas(self, runs): # (1001,) the mean over seeds, of all clips and of each resample
-        both = [np.concatenate([_weighted_auc(s, self.y, np.ones((1, len(s)))), _weighted_auc(s, self.y, self.weights)]) for s in runs]
-        return np.mean(both, axis=0)
+    def areas(self, scores): # (1001,): of all clips, and of each resample
+        return np.concatenate([_weighted_auc(scores, self.y, w) for w in (np.ones((1, len(scores))), self.weights)])
     def estimate(self, areas): return estimate_from(areas[0], areas[1:], len(self.y))
 
 
@@ -158,12 +160,12 @@ QUESTIONS = { # what is asked: one cell, and the cell that it is set against
 
 def summary(found:dict, held:Held, level:float) -> dict: # Cells and answers
     "Figures of cells, and of what was asked of them, after equal steps and at equal training loss."
-    end = {c: held.areas([r['scores'][-1] for r in runs]) for c, runs in found.items()}
-    matched = {c: [at_loss(r['losses'], r['scores'], level) for r in runs] for c, runs in found.items()}
-    matched = {c: held.areas(s) for c, s in matched.items() if all(o is not None for o in s)}
+    areas = {c: [[held.areas(s) for s in r['scores']] for r in runs] for c, runs in found.items()} # by seed and epoch
+    end = {c: np.mean([a[-1] for a in each], 0) for c, each in areas.items()}
+    matched = {c: [at_loss(r['losses'], a, level) for r, a in zip(found[c], each)] for c, each in areas.items()}
+    matched = {c: np.mean(a, 0) for c, a in matched.items() if all(o is not None for o in a)}
     cells = [dict(zip(('start', 'schedule', 'pooling', 'data'), c), auc=held.estimate(end[c]), seeds=len(runs),
-                  auc_by_seed=[auc(r['scores'][-1], held.y, held.works).value for r in runs], by_epoch=[
-                      held.areas([r['scores'][e] for r in runs])[0] for e in range(EPOCHS)],
+                  auc_by_seed=[a[-1][0] for a in areas[c]], by_epoch=[np.mean([a[e][0] for a in areas[c]]) for e in range(EPOCHS)],
                   loss=np.mean([r['losses'] for r in runs], 0).tolist(), seconds=float(np.mean([r['seconds'] for r in runs])),
                   at_equal_loss=held.estimate(matched[c]) if c in matched else None) for c, runs in found.items()]
     answer = lambda table, a, b: held.estimate(table[a] - table[b]) if a in table and b in table else None
@@ -188,7 +190,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--models', type=Path, required=True, help='where the corpus is, and where cells are kept')
     parser.add_argument('--seeds', type=int, default=2)
-    parser.add_argument('--level', type=float, default=.45, help='training loss at which critics are compared')
+    parser.add_argument('--level', type=float, default=.5, help='training loss at which critics are compared')
     parser.add_argument('--out', type=Path, default=HERE/'results')
     args = parser.parse_args()
     place = args.models/'critic_start'
