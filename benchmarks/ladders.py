@@ -4,7 +4,7 @@
 
 A ladder is a row of seven rungs from music to worse: corruptions of the same held-out clips, n-gram models of rising order,
 checkpoints of one training, sampling temperatures. Every rung has 256 clips and is scored under two judges, with all
-companions beside the score; five seeds choose clips, corruptions and samples. An attack is a set of clips made to score high.
+companions beside the score; five seeds (two where there is no gate) choose clips, corruptions and samples. An attack is a set of clips made to score high.
 """
 import argparse
 import json
@@ -105,11 +105,14 @@ def kept(place:Path, make) -> dict: # JSON
     return json.loads(place.read_text())
 
 
-def ladders(bench:Bench, place:Path) -> list: # Rows: ladder, rung, seed, and all figures
+TWICE = ('checkpoints', 'temperature', 'invert') # ladders without a gate: two seeds are enough
+
+def ladders(bench:Bench, place:Path, seeds) -> list: # Rows: ladder, rung, seed, and all figures
     "Every rung of every ladder for every seed."
     rows = []
-    for seed in range(bench.seeds):
+    for seed in seeds:
         for name, rungs in RUNGS.items():
+            if name in TWICE and seed > 1: continue
             for at, rung in enumerate(rungs):
                 make = lambda: measure(bench, *rung_clips(bench, name, rung, seed))
                 file = f'real-{seed}' if rung == 0 else f'{name}-{at}-{seed}' # the lowest rung is the same clips everywhere
@@ -306,11 +309,13 @@ def main():
     parser.add_argument('--models', type=Path, required=True, help='where generators, judges and rungs are kept')
     parser.add_argument('--n', type=int, default=256)
     parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--only', type=int, nargs='*', help='measure the rungs of these seeds and stop: for several processes')
     parser.add_argument('--out', type=Path, default=HERE/'results')
     args = parser.parse_args()
     bench = Bench(args.models, args.n, args.seeds)
     place = args.models/'rungs'
-    rows = ladders(bench, place/'ladders')
+    rows = ladders(bench, place/'ladders', args.only or range(args.seeds))
+    if args.only: return
     made, attacked = generators(bench, place/'generators'), attacks(bench, place/'attacks')
     table = pd.DataFrame(made).set_index('generator')
     sets = [table[table['set'] == k] for k in (0, 1)]
