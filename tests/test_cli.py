@@ -326,6 +326,12 @@ BAD = {
     'train generator store --out midi': 'midi',
     'train generator store --out text.txt/below': 'text.txt/below',
     'train generator store --out X --arch gru': 'gru',
+    'train generator store --out X --generator gen': '--generator is no option of a generator',
+    'train composer store --out X --generator gen': '--generator is no option of a composer',
+    'train critic store --out X --generator gen gen': 'gen is named twice',
+    'compare gen ./gen gen --composer who --store store': 'gen is named twice',
+    'generate critic --out X': 'critic is a critic; a generator is needed here',
+    'score gen --composer critic': 'critic is a critic; a composer classifier is needed here',
     'train generator store --out X --size xl': 'xl',
     'train generator store --out X --bs 0': 'bs',
     'train generator store --out X --epochs 0 --size tiny': 'epochs',
@@ -453,3 +459,14 @@ def test_only_generators_train_in_several_processes(place, monkeypatch, capsys):
     monkeypatch.setenv('RANK', '1')
     assert call(f'train composer store --out X {CLIPS}') == 1
     assert capsys.readouterr().err == 'musiclm train (process 1): several processes can train generators only\n'
+
+
+def test_generators_of_one_name_are_told_apart(place, capsys):
+    shutil.copytree(place/'gen', place/'deep'/'gen')
+    assert call('compare gen deep/gen --composer who --store store --n 8') == 0
+    assert {'gen', 'deep/gen'} <= set(capsys.readouterr().out.splitlines()[0].split())
+
+
+def test_a_critic_of_few_clips_still_has_some_to_be_calibrated_on(place):
+    assert call(f'train critic store --out X --generator gen {TINY} --length 32 --clips 4') == 0
+    assert load_model(place/'X').card['figures']['auc'].endswith('(n=4)')
