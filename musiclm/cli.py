@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'whole_or_none', 'pitch_pair',
-           'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
-           'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
-           'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
-           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report',
-           'make_parser', 'main']
+           'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators', 'inspect', 'read_with', 'read_one',
+           'about_store', 'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator',
+           'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of', 'read_pieces', 'by_part',
+           'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for', 'score', 'about_judge',
+           'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #0003
 import argparse
@@ -288,14 +288,40 @@ def train_critic(args, corpus):
     return learn, measure
 
 # %% ../nbs/20_cli.ipynb #000d
+def note_prompts(folder, pieces):
+    "Say beside the MIDI files of pieces where their prompts end, for `read_pieces`."
+    from musiclm.report import write_json
+    spb = lambda p: p.encoder.config.steps_per_beat
+    noted = {f'{k:03d}.mid': dict(prompt=str(p.info['prompt']), beats=p.prompt_steps/spb(p))
+             for k, p in enumerate(pieces, 1) if p.prompt_steps and 'prompt' in p.info}
+    if noted: write_json(noted, Path(folder)/'midi'/'prompts.json')
+
+def prompt_tokens_of(
+    notes, # Note table of a piece
+    beats:float, # Where its prompt ends
+    encoder,
+) -> int: # Tokens up to there, `xxbos` included
+    "How much of a piece is its prompt."
+    step = round(beats*encoder.config.steps_per_beat)
+    head = notes[notes['onset'] < step]
+    head = head.assign(duration=(step - head['onset']).clip(upper=head['duration']))
+    return len(encoder.encode(head)) - 1 if len(head) else 1
+
 def read_pieces(folder, encoder):
-    "Every MIDI file of a folder as a `Piece`; what cannot be read is named on standard error."
+    "Every MIDI file of a folder as a `Piece`, prompts as `generate` noted them; unreadable ones are named on standard error."
+    import json
+
     from musiclm.notes import MIDI_SUFFIXES, ScoreError
     from musiclm.sampling import Piece
-    pieces = []
+    pieces, noted = [], {p.parent: json.loads(p.read_text()) for p in Path(folder).rglob('prompts.json')}
     for path in sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in MIDI_SUFFIXES):
-        try: pieces.append(Piece(encoder.encode(read_with(encoder, path)), encoder, 1, dict(name=path.stem, prompt=str(path))))
-        except ScoreError as e: print(f'left out: {e}', file=sys.stderr)
+        try: notes = read_with(encoder, path)
+        except ScoreError as e:
+            print(f'left out: {e}', file=sys.stderr)
+            continue
+        about = noted.get(path.parent, {}).get(path.name, dict(prompt=str(path), beats=0))
+        start = prompt_tokens_of(notes, about['beats'], encoder)
+        pieces.append(Piece(encoder.encode(notes), encoder, start, dict(name=path.stem, prompt=about['prompt'])))
     if not pieces: raise ValueError(f'{folder} holds no MIDI file that can be read')
     return pieces
 
@@ -340,7 +366,9 @@ def generate(args):
         pieces = best_of(critic, pieces, args.best or len(pieces), **limit)
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
-    with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
+    with whole_folder(args.out, 'index.html') as folder:
+        write_report(folder, pieces, title=f'{len(pieces)} pieces')
+        note_prompts(folder, pieces)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
 
 def training_index(store): # A `CopyIndex`
