@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'whole_or_none', 'pitch_pair',
-           'part_map_of', 'encoder_for', 'encode', 'open_model', 'inspect', 'read_with', 'read_one', 'about_store',
-           'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator', 'train_composer',
-           'train_critic', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
-           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'guess', 'report',
-           'make_parser', 'main']
+           'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators', 'inspect', 'read_with', 'read_one',
+           'about_store', 'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator',
+           'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of', 'read_pieces', 'by_part',
+           'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for', 'score', 'about_judge',
+           'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
 
 # %% ../nbs/20_cli.ipynb #0003
 import argparse
@@ -87,12 +87,22 @@ def open_model(
     kind:str, # 'generator', 'composer' or 'critic'
 ): # The model
     "A saved model; raises `ValueError` where there is none of this kind."
+    if kind != 'generator': import musiclm.critic # `load_model` can then read critics
     from musiclm.models import load_model
     model, names = load_model(path), {'generator': 'generator', 'composer': 'composer classifier', 'critic': 'critic'}
     labels = getattr(model, 'labels', None)
     found = 'generator' if labels is None else 'critic' if 'real' in labels else 'composer'
     if found != kind: raise ValueError(f'{path} is a {names[found]}; a {names[kind]} is needed here')
     return model
+
+def open_generators(
+    paths, # Folders of generators
+) -> dict: # Generators by the name of their folder, or by its path where two have one name
+    "Several saved generators."
+    names = [Path(p).resolve().name for p in paths]
+    names = [str(p) if names.count(n) > 1 else n for n, p in zip(names, paths)]
+    if twice := [n for n in names if names.count(n) > 1]: raise ValueError(f'{twice[0]} is named twice')
+    return {n: open_model(p, 'generator') for n, p in zip(names, paths)}
 
 # %% ../nbs/20_cli.ipynb #0008
 def inspect(args):
@@ -176,7 +186,9 @@ def train(args):
         value, least = getattr(args, name), 'over 0' if name == 'lr' else 'at least 1'
         if value is not None and value < (1e-30 if name == 'lr' else 1):
             raise ValueError(f'--{name.replace("_", "-")} must be {least}, not {value}')
-    if args.reference and args.what != 'critic': raise ValueError(f'--reference is no option of a {args.what}')
+    if args.what != 'critic':
+        if set_ := [k for k in ('generator', 'reference') if getattr(args, k)]:
+            raise ValueError(f'--{set_[0]} is no option of a {args.what}')
     if args.what != 'generator':
         generators_only = ('seq_len', 'anew') if args.what == 'composer' else ('lr', 'seq_len', 'start', 'anew')
         if set_ := [k for k in generators_only if getattr(args, k)]:
@@ -236,10 +248,10 @@ def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
     from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
                                   composer_learner, hear)
+    start = open_model(args.start, 'generator') if args.start else None
     clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
-    start = open_model(args.start, 'generator') if args.start else None
     dls = composer_dataloaders(clips, info, corpus.encoder, bs=args.bs or 32, seed=args.seed)
     learn = composer_learner(dls, arch=args.arch, size=args.size, start=start, **({'lr': args.lr} if args.lr else {}))
     learn.fit_one_cycle(args.epochs)
@@ -259,9 +271,9 @@ def train_critic(args, corpus):
     from musiclm.data import classifier_dataloaders
     from musiclm.demo import RULES
     if not args.generator: raise ValueError('a critic needs generators to learn from: give --generator MODEL [MODEL …]')
-    models = {Path(g).name: open_model(g, 'generator') for g in args.generator}
+    models = open_generators(args.generator)
     reference = check_reference(open_model(args.reference, 'generator'), corpus.encoder) if args.reference else None
-    n = dict(train=args.clips, valid=args.clips//5, test=args.clips//4)
+    n = dict(train=args.clips, valid=max(args.clips//5, 2), test=max(args.clips//4, 2))
     clips, info = critic_clips(corpus, models, RULES, n, args.length, seed=args.seed)
     use, valid = info['split'].isin(['train', 'valid']).to_numpy(), (info['split'] == 'valid').to_numpy()
     dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs or 32,
@@ -276,14 +288,40 @@ def train_critic(args, corpus):
     return learn, measure
 
 # %% ../nbs/20_cli.ipynb #000d
+def note_prompts(folder, pieces):
+    "Say beside the MIDI files of pieces where their prompts end, for `read_pieces`."
+    from musiclm.report import write_json
+    spb = lambda p: p.encoder.config.steps_per_beat
+    noted = {f'{k:03d}.mid': dict(prompt=str(p.info['prompt']), beats=p.prompt_steps/spb(p))
+             for k, p in enumerate(pieces, 1) if p.prompt_steps and 'prompt' in p.info}
+    if noted: write_json(noted, Path(folder)/'midi'/'prompts.json')
+
+def prompt_tokens_of(
+    notes, # Note table of a piece
+    beats:float, # Where its prompt ends
+    encoder,
+) -> int: # Tokens up to there, `xxbos` included
+    "How much of a piece is its prompt."
+    step = round(beats*encoder.config.steps_per_beat)
+    head = notes[notes['onset'] < step]
+    head = head.assign(duration=(step - head['onset']).clip(upper=head['duration']))
+    return len(encoder.encode(head)) - 1 if len(head) else 1
+
 def read_pieces(folder, encoder):
-    "Every MIDI file of a folder as a `Piece`; what cannot be read is named on standard error."
+    "Every MIDI file of a folder as a `Piece`, prompts as `generate` noted them; unreadable ones are named on standard error."
+    import json
+
     from musiclm.notes import MIDI_SUFFIXES, ScoreError
     from musiclm.sampling import Piece
-    pieces = []
+    pieces, noted = [], {p.parent: json.loads(p.read_text()) for p in Path(folder).rglob('prompts.json')}
     for path in sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in MIDI_SUFFIXES):
-        try: pieces.append(Piece(encoder.encode(read_with(encoder, path)), encoder, 1, dict(name=path.stem, prompt=str(path))))
-        except ScoreError as e: print(f'left out: {e}', file=sys.stderr)
+        try: notes = read_with(encoder, path)
+        except ScoreError as e:
+            print(f'left out: {e}', file=sys.stderr)
+            continue
+        about = noted.get(path.parent, {}).get(path.name, dict(prompt=str(path), beats=0))
+        start = prompt_tokens_of(notes, about['beats'], encoder)
+        pieces.append(Piece(encoder.encode(notes), encoder, start, dict(name=path.stem, prompt=about['prompt'])))
     if not pieces: raise ValueError(f'{folder} holds no MIDI file that can be read')
     return pieces
 
@@ -319,16 +357,18 @@ def generate(args):
     if args.best is not None and not args.critic: raise ValueError('--best needs a critic: give --critic MODEL')
     if args.max_copy is not None and not (args.best and args.store):
         raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
-    from musiclm.critic import best_of
     critic = open_model(args.critic, 'critic') if args.critic else None # or says what is wrong, before the work
     with process_group() as rank: pieces = pieces_for(args, rank)
     if rank: return
     if critic is not None:
+        from musiclm.critic import best_of
         limit = {} if args.max_copy is None else dict(copies=training_index(args.store), max_copy=args.max_copy)
         pieces = best_of(critic, pieces, args.best or len(pieces), **limit)
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
-    with whole_folder(args.out, 'index.html') as folder: write_report(folder, pieces, title=f'{len(pieces)} pieces')
+    with whole_folder(args.out, 'index.html') as folder:
+        write_report(folder, pieces, title=f'{len(pieces)} pieces')
+        note_prompts(folder, pieces)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
 
 def training_index(store): # A `CopyIndex`
@@ -412,7 +452,7 @@ def compare(args):
     "Rank generators under one judge, on the same openings of held-out works."
     from musiclm.compare import leaderboard
     from musiclm.corpus import Corpus
-    models = {Path(g).name: open_model(g, 'generator') for g in args.generators}
+    models = open_generators(args.generators)
     judge = open_model(args.composer, 'composer')
     table = leaderboard(models, judge, Corpus.load(args.store), n=args.n, seed=args.seed)
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
@@ -472,7 +512,7 @@ COMMANDS = {
     corpora: ('musiclm corpora', []),
     train: ('musiclm train generator store --out models/mine', [
         ('what', dict(choices=['generator', 'composer', 'critic'])), ('store', dict(metavar='STORE')),
-        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer)')),
+        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer, critic)')),
         ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, default=5)),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
         ('--lr', dict(type=float, help='peak learning rate (generator, composer; default: by its size)')),

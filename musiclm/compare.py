@@ -66,6 +66,8 @@ def judge_clips(
             raise ValueError('the judge has another vocabulary than the pieces: it cannot read them')
         groups = prompt_info(pieces, 'prompt') if groups is None else groups
         composers = prompt_info(pieces, 'prompt_composer') if composers is None else composers
+    for name, given in dict(groups=groups, composers=composers).items():
+        if given is not None and len(given) != len(pieces): raise ValueError(f'{len(given)} {name} for {len(pieces)} pieces')
     groups = None if groups is None else np.asarray(groups)[kept]
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
     if composers is not None:
@@ -224,6 +226,8 @@ def leaderboard(
 ) -> pd.DataFrame: # One row a generator, best first; `attrs` hold the floor and the ceiling
     "Rank generators under one judge, in one run, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
+    if by not in ('score', 'normalised', 'conditional'):
+        raise ValueError(f'generators are ranked by score, normalised or conditional, not by {by!r}')
     copies = CopyIndex.of(corpus) if copies is None else copies
     n_tokens, rows = bare_model(judge).clip_length + MARGIN, [] # ends of notes that the prompt left sounding drop out of a clip
     prompts, where = held_out_prompts(corpus, split, n, prompt_tokens, seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from musiclm.cli import COMMANDS, main
+from musiclm.cli import COMMANDS, main, read_pieces
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.models import load_model, save_model
@@ -326,6 +326,12 @@ BAD = {
     'train generator store --out midi': 'midi',
     'train generator store --out text.txt/below': 'text.txt/below',
     'train generator store --out X --arch gru': 'gru',
+    'train generator store --out X --generator gen': '--generator is no option of a generator',
+    'train composer store --out X --generator gen': '--generator is no option of a composer',
+    'train critic store --out X --generator gen gen': 'gen is named twice',
+    'compare gen ./gen gen --composer who --store store': 'gen is named twice',
+    'generate critic --out X': 'critic is a critic; a generator is needed here',
+    'score gen --composer critic': 'critic is a critic; a composer classifier is needed here',
     'train generator store --out X --size xl': 'xl',
     'train generator store --out X --bs 0': 'bs',
     'train generator store --out X --epochs 0 --size tiny': 'epochs',
@@ -453,3 +459,30 @@ def test_only_generators_train_in_several_processes(place, monkeypatch, capsys):
     monkeypatch.setenv('RANK', '1')
     assert call(f'train composer store --out X {CLIPS}') == 1
     assert capsys.readouterr().err == 'musiclm train (process 1): several processes can train generators only\n'
+
+
+def test_generators_of_one_name_are_told_apart(place, capsys):
+    shutil.copytree(place/'gen', place/'deep'/'gen')
+    assert call('compare gen deep/gen --composer who --store store --n 8') == 0
+    assert {'gen', 'deep/gen'} <= set(capsys.readouterr().out.splitlines()[0].split())
+
+
+def test_a_critic_of_few_clips_still_has_some_to_be_calibrated_on(place):
+    assert call(f'train critic store --out X --generator gen {TINY} --length 32 --clips 4') == 0
+    assert load_model(place/'X').card['figures']['auc'].endswith('(n=4)')
+
+
+def test_only_what_follows_the_prompts_is_scored(place, capsys):
+    assert call('generate gen --n 4 --tokens 120 --store store --prompt-tokens 40 --out X') == 0
+    encoder, tables = Corpus.load(place/'store').encoder, []
+    corpus = Corpus.load(place/'store')
+    for p in read_pieces(place/'X', encoder):
+        assert 20 < p.prompt_len <= 60 and 'song' in p.info['prompt']
+        openings = [encoder.to_text(corpus.tokens(i)[:30]) for i in corpus.indices('test')]
+        assert encoder.to_text(p.ids[:30]) in openings # the prompt is in the file …
+        tables.append((p.notes['onset'] < p.prompt_steps).sum())
+        rest = encoder.decode(encoder.clip(p.ids, p.prompt_len, 32))
+        assert rest['pitch'].tolist()[:3] == p.notes['pitch'].tolist()[tables[-1]:][:3] # … and is no part of a clip
+    assert min(tables) > 3
+    assert all(p.prompt_len == 1 for p in read_pieces(place/'midi', encoder))
+    assert call('score X --composer who') == 0 and '4 of 4 pieces' in capsys.readouterr().out

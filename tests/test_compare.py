@@ -181,3 +181,10 @@ def test_leaderboard(corpus, judge, ngram):
     assert table.loc['four', 'copied_share'] >= table.loc['one', 'copied_share'] and table['real_copied_share'].nunique() == 1
     pd.testing.assert_frame_equal(table.drop(columns='tokens_per_second'), make().drop(columns='tokens_per_second'))
     with pytest.raises(ValueError, match='no generators'): leaderboard({}, judge, corpus)
+
+
+def test_a_wrong_column_or_count_is_refused_before_the_work(corpus, judge, ngram, pieces):
+    for by in ('kernel_distance', 'frechet_distance', 'nothing'):
+        with pytest.raises(ValueError, match=f'not by {by!r}'): leaderboard({'a': ngram}, judge, corpus, n=4, by=by, progress=False)
+    with pytest.raises(ValueError, match='3 groups for 12 pieces'): judge_clips(pieces, judge, groups=['a', 'b', 'c'])
+    with pytest.raises(ValueError, match='13 composers for 12 pieces'): judge_clips(pieces, judge, composers=['alto']*13)
