@@ -21,7 +21,7 @@ from machine import machine
 from scipy.stats import kendalltau, spearmanr
 
 from musiclm.compare import evaluate, judge_clips
-from musiclm.composer import judge_hash
+from musiclm.composer import hear, judge_hash
 from musiclm.copying import CopyIndex, prompt_echoes
 from musiclm.corruptions import KEPT_BACK, LADDERS, corrupt_clips, passages, real_clips
 from musiclm.critic import generated_clips
@@ -73,8 +73,7 @@ def measure(bench:Bench, clips, info) -> dict:
     "A set of clips under both judges, with all companions."
     first, second = (judge_clips(clips, j, info['work'], info['composer']) for j in bench.judges)
     row = evaluate(first, bench.real[0], bench.judges[0]).iloc[0].to_dict()
-    given = (first.probs - first.none[:, None]/first.probs.shape[1])/(1 - first.none[:, None])
-    plain_score = inception_score(given/given.sum(1, keepdims=True), info['work'], strata=info['composer'])
+    plain_score = inception_score(hear(bench.judges[0], clips).given, info['work'], strata=info['composer'])
     other = inception_score(second.probs, info['work'], strata=info['composer'])
     heard = token_nats(bench.reference, [np.r_[1, c] for c in clips])
     keep = {k: v for k, v in row.items() if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)}
@@ -161,12 +160,13 @@ def generators(bench:Bench, place:Path) -> list: # Rows: generator, set, and all
 
 
 def agreement(a:pd.DataFrame, b:pd.DataFrame) -> dict: # Both with columns score, score_low, score_high, rows the generators
-    "Kendall's tau of two rankings over the pairs whose intervals separate in both."
+    "Kendall's tau of two rankings over the pairs whose intervals separate in both, in either, and over all."
     apart = lambda t, i, j: t['score_low'].iloc[i] > t['score_high'].iloc[j] or t['score_low'].iloc[j] > t['score_high'].iloc[i]
-    pairs = [(i, j) for i, j in combinations(range(len(a)), 2) if apart(a, i, j) and apart(b, i, j)]
-    same = [np.sign(a['score'].iloc[i] - a['score'].iloc[j]) == np.sign(b['score'].iloc[i] - b['score'].iloc[j]) for i, j in pairs]
-    return dict(tau=float(2*np.mean(same) - 1) if pairs else None, pairs=len(pairs), of=len(a)*(len(a) - 1)//2,
-                tau_all=float(kendalltau(a['score'], b['score'])[0]))
+    same = lambda i, j: np.sign(a['score'].iloc[i] - a['score'].iloc[j]) == np.sign(b['score'].iloc[i] - b['score'].iloc[j])
+    pairs = list(combinations(range(len(a)), 2))
+    tau = lambda chosen: dict(tau=float(2*np.mean([same(*p) for p in chosen]) - 1) if chosen else None, pairs=len(chosen))
+    return dict(both=tau([p for p in pairs if apart(a, *p) and apart(b, *p)]), either=tau([p for p in pairs if apart(a, *p) or apart(b, *p)]),
+                all=dict(tau=float(kendalltau(a['score'], b['score'])[0]), pairs=len(pairs)))
 
 
 def gates(bench:Bench, place:Path) -> dict:
@@ -196,10 +196,15 @@ def echoes(bench:Bench, n:int) -> tuple: # `Piece`s that repeat their prompts, a
     return pieces, np.stack([enc.clip(p.ids, PROMPT, LENGTH) for p in pieces]), rows
 
 
-def optimised(bench:Bench, n:int=64, steps:int=60, flips:int=8) -> tuple: # Clips and info
+def optimised(bench:Bench, n:int, steps:int=40, flips:int=12) -> tuple: # Clips and info
     "Noise, changed token by token along the gradient of the first judge until it is sure (HotFlip, Ebrahimi et al. 2018)."
     model, (clips, info) = bench.judges[0].eval(), bench.floor_clips(n, 3)
     x, y = torch.from_numpy(clips.astype(np.int64)), torch.tensor([model.labels.index(c) for c in info['composer']])
+    return np.concatenate([optimise(model, *o, steps, flips) for o in zip(x.split(64), y.split(64))]).astype(np.uint16), info
+
+
+def optimise(model, x, y, steps:int, flips:int) -> np.ndarray:
+    "Change tokens of some clips, a few a step."
     table, read = model.lm.body.encoder.weight.detach(), model.lm.body
     for _ in range(steps):
         emb = table[x].requires_grad_()
@@ -212,7 +217,7 @@ def optimised(bench:Bench, n:int=64, steps:int=60, flips:int=8) -> tuple: # Clip
         best, token = gain.max(2)
         at = best.topk(flips).indices
         x.scatter_(1, at, token.gather(1, at))
-    return x.numpy().astype(np.uint16), info
+    return x.numpy()
 
 
 def attack_sets(bench:Bench): # Names, and functions that give clips and info
@@ -231,7 +236,7 @@ def attack_sets(bench:Bench): # Names, and functions that give clips and info
     yield 'ten clips repeated', lambda: (np.tile(few, (n//10, 1)), pd.concat([who]*(n//10), ignore_index=True))
     yield 'unigram bag of each composer', bag
     yield 'greedy loops', lambda: bench.generated(bench.generator('lstm'), n, 6, random_freq=0.)
-    yield 'optimised against the judge', lambda: optimised(bench)
+    yield 'optimised against the judge', lambda: optimised(bench, n)
     yield 'prompt echoed', lambda: echoes(bench, n)[1:]
 
 
@@ -290,8 +295,9 @@ def as_markdown(result:dict) -> str:
         lines.append(f'| {k} | {a["score"]:.2f} ({a["score_low"]:.2f} to {a["score_high"]:.2f}) | {b["score"]:.2f} ({b["score_low"]:.2f} to '
                      f'{b["score_high"]:.2f}) | {a["second"]:.2f} ({a["second_low"]:.2f} to {a["second_high"]:.2f}) |')
     for k, g in result['agreement'].items():
-        tau = 'none' if g['tau'] is None else f'{g["tau"]:.2f}'
-        lines += ['', f'Kendall between two {k}: {tau} over the {g["pairs"]} of {g["of"]} pairs whose intervals separate, {g["tau_all"]:.2f} over all.']
+        tau = lambda o: 'none' if o['tau'] is None else f'{o["tau"]:.2f}'
+        lines += ['', f'Kendall between two {k}: {tau(g["both"])} over the {g["both"]["pairs"]} pairs whose intervals separate in both, {tau(g["either"])} '
+                  f'over the {g["either"]["pairs"]} that separate in either, {tau(g["all"])} over all {g["all"]["pairs"]}.']
     names = list(next(iter(result['verdicts'].values())))
     lines += ['', '## Attacks', '', 'Each figure, and ✓ where it catches the attack: beyond fair sets of real clips by four of their standard deviations.', '',
               '| set | ' + ' | '.join(names) + ' |', '|' + '---|'*(len(names) + 1)]
@@ -313,7 +319,7 @@ def main():
     parser.add_argument('--out', type=Path, default=HERE/'results')
     args = parser.parse_args()
     bench = Bench(args.models, args.n, args.seeds)
-    place = args.models/'rungs'
+    place = args.models/'rungs'/'-'.join(map(judge_hash, bench.judges)) # other judges, other figures
     rows = ladders(bench, place/'ladders', args.only or range(args.seeds))
     if args.only: return
     made, attacked = generators(bench, place/'generators'), attacks(bench, place/'attacks')
