@@ -81,6 +81,8 @@ def folds(corpus, models:Path, place:Path, length:int, n_clips:int, n:int, names
         clips, info = composer_clips(part, n_clips, length, n_test=None, seed=k)
         test, classes = (info['split'] == 'test').to_numpy(), sorted(set(info['composer']))
         tables.append(info[test])
+        if k and classes != known: raise ValueError(f'fold {k} has the composers {classes}, and fold 0 {known}: use fewer folds or shorter clips')
+        known = classes
         kept.setdefault('logistic regression', []).append(baseline_probabilities(clips, info, part.encoder, classes))
         for name in names:
             build, starts, epochs = NETS[name]

@@ -465,10 +465,11 @@ def guess(args):
     from musiclm.encoders import make_encoder
     judge = open_model(args.composer, 'composer')
     encoder = make_encoder(judge.encoding, judge.vocab.itos)
+    bad = []
     for path in args.files:
-        notes = read_with(encoder, path, part_map=part_map_of(args.part_map))
-        try: print(f'{path}: {judge.guess(notes)}')
-        except ValueError as e: raise ValueError(f'{path}: {e}') from None
+        try: print(f'{path}: {judge.guess(read_with(encoder, path, part_map=part_map_of(args.part_map)))}')
+        except ValueError as e: bad.append(str(e) if str(path) in str(e) else f'{path}: {e}')
+    if bad: raise ValueError('; '.join(bad))
 
 def report(args):
     "Make a listening page of a folder of MIDI files."

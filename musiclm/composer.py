@@ -208,10 +208,11 @@ def embeddings(
 def strangeness(
     model, # A composer classifier that `learn_usual` was called on
     embeddings:np.ndarray, # (n, d) of clips
-) -> np.ndarray: # (n,) distance to the nearest composer's centre; 95% of usual pieces have a median under 1
+) -> np.ndarray: # (n,) distance to the nearest composer's centre; 95% of usual pieces have a median under 1; NaN before `learn_usual`
     "How unlike all composers it knows each clip is."
     model = bare_model(model)
     centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
+    if np.isinf(limit): return np.full(len(embeddings), np.nan)
     far = embeddings[:, None] - centres[:len(model.labels)] # (n, K, d)
     return np.sqrt(np.einsum('nkd,de,nke->nk', far, inverse, far).min(1))/limit
 

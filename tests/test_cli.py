@@ -241,6 +241,9 @@ def test_judges(place, capsys):
     assert call('guess midi/alto/song0-1.mid midi/basso/song1-2.mid --composer who') == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 2 and all('alto' in l and 'basso' in l and '%' in l for l in lines)
+    assert call('guess fake.mid midi/alto/song0-1.mid --composer who') == 1 # one bad file does not silence the others
+    told = capsys.readouterr()
+    assert len(told.out.strip().splitlines()) == 1 and 'fake.mid' in told.err and len(told.err.strip().splitlines()) == 1
     assert call('compare gen --composer who --store store --n 8') == 0
     out = capsys.readouterr().out
     assert 'gen' in out and 'floor' in out and judge_hash(load_model(place/'who')) in out

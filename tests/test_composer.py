@@ -233,6 +233,8 @@ def test_a_guess(judged, corpus, tmp_path):
     same = again.guess(corpus.tokens(corpus.indices('test')[0]))
     assert same.composers.to_dict() == found[0].composers.to_dict() and same.n == found[0].n > 1
     with pytest.raises(ValueError, match='too short'): again.guess(corpus.tokens(0)[:20])
+    fresh = make_learner_without(x, info).model
+    assert np.isnan(strangeness(fresh, embeddings(fresh, x[:3]))).all() # nothing is usual before it is learnt
     noise = np.r_[1, np.random.default_rng(1).integers(3, len(corpus.vocab), 400)]
     assert again.guess(noise).unlike_any and 'unlike any' in str(again.guess(noise))
 
