@@ -41,7 +41,9 @@ CELLS = [ # start, schedule, pooling, data
     *product(STARTS, ('head', 'all', 'gradual'), ['concat'], ['clean']),
     *product(STARTS, ['all'], ['last'], ['clean']), *product(STARTS[:2], ['head'], ['last'], ['clean']),
     *product(STARTS[:2], ['all', 'head'], ['signs'], ['clean']),
-    *product(STARTS[:2], ['all', 'head'], ['concat'], ['published'])]
+    *product(STARTS[:2], ['all', 'head'], ['concat'], ['published']),
+    ('random', 'all, long', 'concat', 'clean'), ('generator', 'head, long', 'concat', 'clean'), ('generator', 'all, long', 'concat', 'clean')]
+LONG = 3 # times as many epochs
 
 
 def dealt(corpus:Corpus) -> Corpus: # Splits 'generator', 'other works', 'critic' and 'test'
@@ -110,12 +112,12 @@ def run_cell(cell, seed, clips, info, corpus, starts, place:Path): # Writes loss
     learn = critic_learner(dls, arch='awd_lstm', size='tiny', options=options, pooling='concat' if pooling == 'signs' else pooling,
                            start=model, shuffle_start=start == 'permuted', seed=seed, lr=LR,
                            reference=starts['generator'] if pooling == 'signs' else None)
-    begin = time.perf_counter()
-    with learn.no_bar(), learn.no_logging(), learn.added_cbs(watch): fit_critic(learn, EPOCHS, schedule)
+    begin, (schedule, _, more) = time.perf_counter(), schedule.partition(', ')
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(watch): fit_critic(learn, EPOCHS*(LONG if more else 1), schedule)
     np.savez(place, losses=watch.losses, scores=np.stack(watch.scores), seconds=time.perf_counter() - begin)
 
 
-def name_of(cell, seed): return '_'.join([*cell, str(seed)]).replace(' ', '-')
+def name_of(cell, seed): return '_'.join([*cell, str(seed)]).replace(',', '').replace(' ', '-')
 
 
 def at_loss(losses, areas, level): # Areas as the training loss falls to `level`, between two epochs; None where it never does
@@ -154,6 +156,10 @@ QUESTIONS = { # what is asked: one cell, and the cell that it is set against
     'with signs: a start from the generator, against a random start': (('generator', 'all', 'signs', 'clean'), ('random', 'all', 'signs', 'clean')),
     'clips as published, against clean ones (generator)': (('generator', 'all', 'concat', 'published'), ('generator', 'all', 'concat', 'clean')),
     'clips as published, against clean ones (random)': (('random', 'all', 'concat', 'published'), ('random', 'all', 'concat', 'clean')),
+    'after three times the steps: frozen generator, against a random start': (
+        ('generator', 'head, long', 'concat', 'clean'), ('random', 'all, long', 'concat', 'clean')),
+    'after three times the steps: a start from the generator, against a random start': (
+        ('generator', 'all, long', 'concat', 'clean'), ('random', 'all, long', 'concat', 'clean')),
     'as published altogether: frozen generator, against a random start': (('generator', 'head', 'concat', 'published'), ('random', 'all', 'concat', 'published')),
 }
 
@@ -165,7 +171,7 @@ def summary(found:dict, held:Held, level:float) -> dict: # Cells and answers
     matched = {c: [at_loss(r['losses'], a, level) for r, a in zip(found[c], each)] for c, each in areas.items()}
     matched = {c: np.mean(a, 0) for c, a in matched.items() if all(o is not None for o in a)}
     cells = [dict(zip(('start', 'schedule', 'pooling', 'data'), c), auc=held.estimate(end[c]), seeds=len(runs),
-                  auc_by_seed=[a[-1][0] for a in areas[c]], by_epoch=[np.mean([a[e][0] for a in areas[c]]) for e in range(EPOCHS)],
+                  auc_by_seed=[a[-1][0] for a in areas[c]], by_epoch=[np.mean([a[0] for a in e]) for e in zip(*areas[c])],
                   loss=np.mean([r['losses'] for r in runs], 0).tolist(), seconds=float(np.mean([r['seconds'] for r in runs])),
                   at_equal_loss=held.estimate(matched[c]) if c in matched else None) for c, runs in found.items()]
     answer = lambda table, a, b: held.estimate(table[a] - table[b]) if a in table and b in table else None

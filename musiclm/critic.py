@@ -134,7 +134,8 @@ def critic_clips(
             tables.append(info.assign(label='fake', split=split, generator=g, rule=r, held_out=held))
             if progress: progress(len(parts))
         parts.append(real)
-        tables.append(about[['composer', 'work']].assign(label='real', split=split, generator='', rule='', held_out=False))
+        about = about[['composer', 'work']]
+        tables.append(about.assign(label='real', split=split, generator='', rule='', held_out=False))
     return np.concatenate(parts), pd.concat(tables, ignore_index=True)
 
 # %% ../nbs/15_critic.ipynb #000d
@@ -311,7 +312,7 @@ def check_reference(
 # %% ../nbs/15_critic.ipynb #a9789bd6
 def critic_learner(
     dls, # From `classifier_dataloaders` with the labels 'fake' and 'real'
-    arch:str=None, # A key of `ARCHS`, 'reader' or 'roll_cnn'; None: of `start`, 'reader' with a reference, else 'awd_lstm'
+    arch:str=None, # A key of `ARCHS`, 'reader', 'roll_cnn'; None: of `start`, 'reader' with a reference, or 'awd_lstm'
     size:str=None, # 'tiny', 'small' or 'base'; None: that of `start`, else 'small'
     pooling:str='concat', # Of the encoder: 'last' or 'concat'
     start=None, # A language model whose weights the encoder begins with
@@ -355,7 +356,7 @@ def start_critic(
     seed:int=0, # Of the shuffling
 ):
     "Let the encoder of a critic begin with the weights of a language model."
-    if model.lm is None: raise ValueError('a reader has no encoder to start from a language model: choose another `arch`')
+    if model.lm is None: raise ValueError('a reader has no encoder that could start from a language model')
     with_start(model, start)
     if shuffle: shuffle_weights(model.lm, seed)
 
