@@ -25,7 +25,7 @@ from fastai.metrics import accuracy
 from fastai.optimizer import Adam
 from fastcore.basics import patch
 from fastcore.foundation import L
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -322,7 +322,7 @@ def baseline_probabilities(
             for c in strengths]
     scores = lambda model, which: np.log(np.maximum(model.predict_proba(x[which]), 1e-12))
     heat = [fit_temperature(scores(f, valid), y[valid]) for f in fits]
-    loss = [log_loss(softmax(scores(f, valid)/t, axis=1), y[valid], info['work'][valid]).value for f, t in zip(fits, heat)]
+    loss = [-log_softmax(scores(f, valid)/t, axis=1)[np.arange(valid.sum()), y[valid]].mean() for f, t in zip(fits, heat)]
     best = int(np.argmin(loss))
     return softmax(scores(fits[best], test)/heat[best], axis=1)
 
