@@ -196,7 +196,7 @@ def echoes(bench:Bench, n:int) -> tuple: # `Piece`s that repeat their prompts, a
     return pieces, np.stack([enc.clip(p.ids, PROMPT, LENGTH) for p in pieces]), rows
 
 
-def optimised(bench:Bench, n:int, steps:int=40, flips:int=12) -> tuple: # Clips and info
+def optimised(bench:Bench, n:int, steps:int=12, flips:int=24) -> tuple: # Clips and info
     "Noise, changed token by token along the gradient of the first judge until it is sure (HotFlip, Ebrahimi et al. 2018)."
     model, (clips, info) = bench.judges[0].eval(), bench.floor_clips(n, 3)
     x, y = torch.from_numpy(clips.astype(np.int64)), torch.tensor([model.labels.index(c) for c in info['composer']])
@@ -236,7 +236,7 @@ def attack_sets(bench:Bench): # Names, and functions that give clips and info
     yield 'ten clips repeated', lambda: (np.tile(few, (n//10, 1)), pd.concat([who]*(n//10), ignore_index=True))
     yield 'unigram bag of each composer', bag
     yield 'greedy loops', lambda: bench.generated(bench.generator('lstm'), n, 6, random_freq=0.)
-    yield 'optimised against the judge', lambda: optimised(bench, n)
+    yield 'optimised against the judge', lambda: optimised(bench, n//4)
     yield 'prompt echoed', lambda: echoes(bench, n)[1:]
 
 
