@@ -8,8 +8,8 @@ here = Path(__file__).parent
 cfg = ConfigParser(delimiters=['='])
 cfg.read(here/'settings.ini', encoding='utf-8')
 cfg = cfg['DEFAULT']
-extras = {k: cfg[f'{k}_requirements'].split() for k in ('dev', 'docs', 'miditok', 'cluster', 'distributed')}
-extras['dev'] += extras['miditok'] + extras['cluster'] + extras['distributed'] # the tests use them
+extras = {k: cfg[f'{k}_requirements'].split() for k in ('dev', 'docs', 'miditok', 'cluster', 'distributed', 'hub')}
+extras['dev'] += extras['miditok'] + extras['cluster'] + extras['distributed'] + extras['hub'] # the tests use them
 
 setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], author=cfg['author'],
