@@ -1,8 +1,10 @@
-"What all tests share: no display, and property tests that try the same examples each time, however slow the machine."
+"What all tests share: no display, property tests that try the same examples each time, however slow the machine, a browser."
+import shutil
 import sys
 from pathlib import Path
 
 import matplotlib
+import pytest
 from hypothesis import HealthCheck, settings
 
 matplotlib.use('agg')
@@ -10,3 +12,15 @@ settings.register_profile('musiclm', deadline=None, derandomize=True, database=N
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 settings.load_profile('musiclm')
 sys.path.insert(0, str(Path(__file__).resolve().parent/'data')) # make_nasty, which writes files byte by byte
+
+
+@pytest.fixture(scope='session')
+def browser():
+    "Headless Chromium, for tests of pages; they are skipped where there is none."
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if not found: pytest.skip('Chromium is not installed')
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=found, args=['--no-sandbox'])
+        yield chromium
+        chromium.close()
