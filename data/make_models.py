@@ -17,10 +17,12 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
-from musiclm.composer import calibrate_judge, composer_clips, composer_dataloaders, composer_learner
+from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
+                              composer_figures, composer_learner, hear)
 from musiclm.corpus import Corpus, music21_corpus
-from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.critic import critic_clips, critic_figures, critic_learner, fit_critic, load_clips, save_clips
+from musiclm.data import classifier_dataloaders, lm_dataloaders
+from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recipe
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 
@@ -36,7 +38,13 @@ JUDGES = { # name: how it is built, epochs, seed
     'composer': (dict(arch='roll_cnn', size='small', lr=6e-3), 12, 1),
     'second-judge': (dict(arch='awd_lstm', size='tiny', lr=1e-2), 10, 2),
 }
-ORDERS = (2, 4, 6, 8)
+OPEN = dict(random_freq=1., top_k=None)
+RULES = {'original': dict(random_freq=.5, top_k=5), 'temperature 1': OPEN, 'temperature 0.9': dict(OPEN, temperature=.9),
+         'nucleus 0.9': dict(OPEN, top_p=.9)}
+CRITIC = dict(
+    generators=('8-gram', 'lstm-small@2', 'lstm-small@8', 'lstm-small', 'lstm-base@3', 'lstm-base', 'transformer-small'),
+    held_out=('transformer-small', 'nucleus 0.9'), n=dict(train=2400, valid=700, test=1000), epochs=10, seed=1)
+LENGTH, PROMPT = 256, 64 # tokens of clips, and of what they continue
 
 
 class KeepCopies(Callback):
@@ -92,6 +100,66 @@ def train_generator(name:str, corpus:Corpus, out:Path, seed:int=0):
         learn.fit_one_cycle(epochs, cbs=[Checkpoints(out/f'.{name}.training'), clock, KeepCopies((*kept, epochs), save)])
 
 
+def train_judge(name:str, corpus:Corpus, out:Path, n:int=2400):
+    "Train one of `JUDGES`."
+    build, epochs, seed = JUDGES[name]
+    set_seed(seed, reproducible=True)
+    clips, info = composer_clips(corpus, n, LENGTH, seed=seed)
+    learn = composer_learner(composer_dataloaders(clips, info, corpus.encoder, seed=seed), **build)
+    begin = time.process_time()
+    with learn.no_bar(): learn.fit_one_cycle(epochs)
+    calibrate_judge(learn, clips, info)
+    save_model(learn, out/name, data=str(corpus), epochs=epochs, core_seconds=time.process_time() - begin, seed=seed)
+
+
+def open_generator(name:str, corpus:Corpus, out:Path):
+    "One of `GENERATORS`, or an n-gram model of the training works in twelve keys, as in '8-gram'."
+    if not name.endswith('-gram'): return load_model(out/name)
+    train = [corpus.tokens(i) for i in corpus.indices('train')]
+    return NGram.fit(train, corpus.vocab, corpus.encoder.config, order=int(name.removesuffix('-gram')))
+
+
+def critic_set(corpus:Corpus, out:Path) -> tuple: # Clips and their table
+    "Real clips of the works that `reference` did not hear, and a twin of each by a generator."
+    if not (out/'clips'/'clips.npy').is_file():
+        generators = {g: open_generator(g, corpus, out) for g in CRITIC['generators']}
+        made = critic_clips(halves(corpus), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
+                            held_out=CRITIC['held_out'], splits=dict(train='other'))
+        save_clips(out/'clips', *made)
+    return load_clips(out/'clips')
+
+
+def train_critic(corpus:Corpus, out:Path):
+    "Train the critic."
+    clips, info = critic_set(corpus, out)
+    set_seed(CRITIC['seed'], reproducible=True)
+    use, valid = (info['split'] != 'test').to_numpy(), (info['split'] == 'valid').to_numpy()
+    dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], seed=CRITIC['seed'])
+    learn = critic_learner(dls, arch='reader', p=.3, reference=load_model(out/'reference'))
+    begin = time.process_time()
+    with learn.no_bar(): fit_critic(learn, CRITIC['epochs'])
+    calibrate(learn, clips[valid], info['label'][valid])
+    save_model(learn, out/'critic', data=str(corpus), epochs=CRITIC['epochs'], core_seconds=time.process_time() - begin,
+               generators=CRITIC['generators'], rules=RULES, held_out=CRITIC['held_out'], seed=CRITIC['seed'])
+
+
+def figures_of(name:str, corpus:Corpus, out:Path, model) -> dict: # `Estimate`s as text
+    "What is measured of a model on the test works, beside its baselines."
+    if name in GENERATORS:
+        found = evaluate_lm(model, corpus)
+        return {k: str(found[k]) for k in ('nats_per_token', 'bits_per_note')} | dict(test_works=found['n_works'])
+    if name in JUDGES:
+        clips, info = composer_clips(corpus, 2400, LENGTH, n_test=None, seed=JUDGES[name][2])
+        test = (info['split'] == 'test').to_numpy()
+        answers = {'this model': hear(model, clips[test]).given,
+                   'logistic regression on histograms': baseline_probabilities(clips, info, corpus.encoder, model.labels)}
+        found = {k: composer_figures(p, info[test], model.labels) for k, p in answers.items()}
+        return {k: {f: str(v[f]) for f in ('log_loss', 'macro_f1', 'piece_accuracy')} for k, v in found.items()}
+    found = critic_figures(model, *critic_set(corpus, out), corpus.encoder)
+    kinds = {k: f'{r["auc"]}, {r["best_baseline"]} {r["baseline"]}' for k, r in found['by_kind'].items()}
+    return dict(auc=str(found['auc']), baselines={k: str(v) for k, v in found['baselines'].items()}, by_kind=kinds)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='where they are kept')
@@ -102,6 +170,8 @@ def main():
     for name in args.only:
         if (args.out/name/'model.json').is_file(): continue
         if name in GENERATORS: train_generator(name, corpus, args.out)
+        elif name in JUDGES: train_judge(name, corpus, args.out)
+        else: train_critic(corpus, args.out)
 
 
 if __name__ == '__main__': main()
