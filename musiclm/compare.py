@@ -286,7 +286,8 @@ def measure(self:Bench,
     pieces = self.draw(model, **rule)
     speed = sum(len(p) - p.prompt_len for p in pieces)/(perf_counter() - begin)
     got, card = self.hear(pieces), getattr(bare_model(model), 'card', {})
-    figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
+    score = inception_score(got.probs, got.groups, seed=self.seed, strata=got.labels)
+    figures = dict(**columns_of('score', score), **distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
                    train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit(),
                    **generator_figures(model, self.corpus, self.split))
     shares = longest_copies(got.clips, self.copies, self.corpus.encoder)['share']
