@@ -229,7 +229,7 @@ def tools_style() -> str: # CSS
 .piece.here{box-shadow:0 0 0 2px var(--accent)}.piece:focus{outline:none}.piece{scroll-margin:52px 0 12px}
 .tools{display:flex;flex-wrap:wrap;gap:10px 18px;align-items:end;margin:0 0 16px;font-size:.84rem;color:var(--soft)}
 .tools select,.tools input{display:block;font:inherit;font-size:.94rem;color:var(--ink);background:var(--card);
-border:1px solid var(--line);border-radius:6px;padding:5px 8px;margin-top:2px;max-width:15em}.tools input{width:5.6em}
+border:1px solid var(--line);border-radius:6px;padding:0 8px;height:2.3em;margin-top:2px;max-width:15em}.tools input{width:5.6em}
 .tools output{margin-left:auto;padding:6px 0}.tools .ask{font:inherit;color:var(--accent);background:none;
 border:1px solid var(--line);border-radius:6px;padding:6px 12px;cursor:pointer}
 dialog{background:var(--card);color:var(--ink);border:1px solid var(--line);border-radius:12px;max-width:min(30em,90vw)}
