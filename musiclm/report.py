@@ -841,7 +841,7 @@ def report_folder(
 
 # %% ../nbs/18_report.ipynb #8acb77f5
 BOARD = { # column: what to call it, digits, whether it has an interval
-    'normalised': ('normalised conditional score', 2, True), 'kernel_distance': ('kernel distance', 3, True), 'recall': ('recall', 2, False),
+    'normalised': ('normalised conditional score', 2, True), 'score': ('Inception score', 2, True), 'kernel_distance': ('kernel distance', 3, True), 'recall': ('recall', 2, False),
     'coverage': ('coverage', 2, False), 'bits_per_note': ('bits per note', 2, True), 'fooling': ('taken for real by the critic', 2, True),
     'copied_95': ('copied notes, 95th percentile', 2, False), 'unique': ('clips that differ', 2, False),
     'tokens_per_second': ('tokens a second', 0, False), 'parameters': ('parameters', 0, False),
