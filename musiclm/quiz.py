@@ -404,6 +404,7 @@ It goes nowhere by itself: send it to whoever gave you this page.</p>
 }
 '''
 
+# %% ../nbs/19_quiz.ipynb #c1dec9d5
 def quiz_keys_script() -> str: # JavaScript
     "Buttons, keys, and the beginning."
     return '''

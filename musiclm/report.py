@@ -344,6 +344,7 @@ document.addEventListener('keydown', event => {
 });
 '''
 
+# %% ../nbs/18_report.ipynb #e100c711
 def wav_script() -> str: # JavaScript
     "A piece as a WAV file, decoded from what its player plays: 16 bits, one channel."
     return '''
