@@ -8,7 +8,8 @@ __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'd
            'about_store', 'save_plot', 'corpora', 'train', 'train_and_save', 'training_place', 'train_generator',
            'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of', 'read_pieces', 'by_part',
            'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for', 'score', 'about_judge',
-           'score_alone', 'score_beside', 'compare', 'guess', 'report', 'make_parser', 'main']
+           'score_alone', 'score_beside', 'compare', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces',
+           'read_quiz', 'make_parser', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -476,6 +477,51 @@ def report(args):
     from musiclm.report import report_folder
     print(f'listening page: {report_folder(args.folder)}')
 
+def quiz(args):
+    "Make a blind test of real and generated clips, human or machine?; --read sums up what listeners answered."
+    if args.read: return read_quiz(args)
+    if left_out := [k for k in ('pieces', 'store', 'out') if not getattr(args, k)]:
+        raise ValueError(f'a quiz needs --{left_out[0]}; or give --read FILE… to sum up answers')
+    from musiclm.corpus import Corpus
+    from musiclm.quiz import make_quiz, real_pieces
+    corpus = Corpus.load(args.store)
+    fakes = quiz_fakes(args, corpus)
+    real = real_pieces(corpus, fakes, args.length, args.prompt_tokens, args.seed)
+    page = make_quiz(real, fakes, args.out, args.n, args.length, args.seed, args.bpm)
+    print(f'blind test: {page}\nits key, for --read; do not pass it on: {page.with_suffix(".key.json")}')
+
+def quiz_fakes(args, corpus) -> list: # `Piece`s, whose `info` names their generator
+    "Pieces that generators write for a quiz, and those that stand in folders."
+    from musiclm.quiz import generated_pieces
+    made, written = ([p for p in args.pieces if (Path(p)/'model.json').is_file() == yes] for yes in (True, False))
+    works, fakes = {f'{r.piece} ({r.composer})': r for r in corpus.manifest.itertuples()}, []
+    for folder in written:
+        for p in demo_pieces(folder) or read_pieces(folder, corpus.encoder):
+            p.info['generator'] = Path(folder).resolve().name
+            if p.prompt_len < 2: p.info.pop('prompt', None)
+            if row := works.get(p.info.get('prompt')): p.info.update(prompt_work=row.work, prompt_composer=row.composer)
+            fakes.append(p)
+    n = -(-args.n*len(made)//(2*len(args.pieces)))
+    return fakes + (generated_pieces(open_generators(made), corpus, n, args.length, args.prompt_tokens, args.seed) if made else [])
+
+def demo_pieces(folder) -> list: # `Piece`s; none where it is not the result of a demo
+    "The pieces of `musiclm demo`, which knows their prompts."
+    import json
+
+    from musiclm.corpus import Corpus
+    from musiclm.sampling import Piece
+    found = Path(folder)/'pieces.json'
+    if not found.is_file(): return []
+    encoder = Corpus.load(Path(folder)/'corpus').encoder
+    return [Piece.from_json(p, encoder) for p in json.loads(found.read_text())]
+
+def read_quiz(args):
+    "Print what listeners answered, and how far a critic agrees with them."
+    from musiclm.quiz import as_text, read_answers, sum_up
+    answers, keys, bad = read_answers(args.read)
+    for line in bad: print(f'passed over: {line}', file=sys.stderr)
+    print(as_text(sum_up(answers, keys, open_model(args.critic, 'critic') if args.critic else None)))
+
 # %% ../nbs/21_cli.ipynb #0013
 PEERS = dict(remi='REMI', tsd='TSD', midilike='MIDILike')
 SEED = ('--seed', dict(type=int, default=0, help='seed of every random choice'))
@@ -560,6 +606,16 @@ COMMANDS |= {
         ('files', dict(nargs='+', metavar='FILE')), JUDGE,
         PART_MAP]),
     report: ('musiclm report pieces', [('folder', dict(metavar='DIR'))]),
+    quiz: ('musiclm quiz --pieces models/mine --store store --out quiz.html', [
+        ('--pieces', dict(nargs='+', metavar='DIR|GENERATOR', help='generated pieces, or generators that write some')),
+        ('--store', dict(metavar='STORE', help='its test works give the real clips, and openings to generators')),
+        ('--out', dict(metavar='HTML', help='the page; its key is written beside it')),
+        ('--n', dict(type=int, default=20, help='clips, half of them real (default: %(default)s)')),
+        ('--length', dict(type=int, default=256, help='tokens of a clip (default: %(default)s)')),
+        ('--prompt-tokens', dict(type=int, default=64, help='tokens of the opening, which is not played (default: %(default)s)')),
+        ('--bpm', dict(type=float, default=100., help='quarter notes a minute (default: %(default)s)')),
+        ('--read', dict(nargs='+', metavar='JSON', help='answers of listeners; the key of the quiz may be among them')),
+        ('--critic', dict(metavar='MODEL', help='with --read and the key: how far this critic agrees with the listeners')), SEED]),
 }
 
 # %% ../nbs/21_cli.ipynb #0015
