@@ -16,7 +16,7 @@ __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOAR
            'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern',
            'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows',
            'notated_tracks', 'read_tracks', 'read_notes', 'true_velocity', 'in_order', 'read_score', 'pack_tracks',
-           'unpack_tracks', 'remembered_tracks', 'remember']
+           'unpack_tracks', 'remembered_tracks', 'remember', 'staff_of', 'to_music21', 'write_musicxml']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -34,6 +34,7 @@ import zipfile
 import zlib
 from collections import Counter
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -1069,3 +1070,52 @@ def remembered_tracks(
 def remember(path:Path, data:bytes):
     "Keep `data` for the next time; where that can't be, there is no next time."
     with contextlib.suppress(OSError): write_whole(path, data)
+
+# %% ../nbs/00_notes.ipynb #e851abd8
+def staff_of(
+    rows:pd.DataFrame, # Notes of one staff
+    steps:int, # To the beat
+    sort, # music21's `Part` or `PartStaff`
+    name:str, # Of the part
+    signs=(), # What else stands at its beginning, as a clef
+): # A music21 part
+    "Notes as one staff of music21; notes that begin and end together are a chord."
+    from music21 import chord, instrument, meter, note
+    staff = sort(id=name)
+    for sign in (instrument.Violin() if name.startswith('v') else instrument.Piano(), meter.TimeSignature('4/4'), *signs): staff.insert(0, sign)
+    for (onset, duration), g in rows.groupby(['onset', 'duration']):
+        pitches = [int(p) for p in g['pitch']]
+        new = note.Note(pitches[0]) if len(pitches) == 1 else chord.Chord(pitches)
+        new.quarterLength = Fraction(int(duration), steps)
+        staff.insert(Fraction(int(onset), steps), new)
+    staff.makeVoices(inPlace=True, fillGaps=True)
+    return staff
+
+def to_music21(
+    notes:pd.DataFrame, # A note table
+    parts:tuple=('v', 'p'), # Names of its parts
+): # A music21 score
+    "A note table as a score of music21: a staff a part, two for a piano that plays on both sides of middle C."
+    from music21 import clef, layout, stream
+    score, steps = stream.Score(), notes.attrs['steps_per_beat']
+    for k, name in enumerate(parts):
+        rows = notes[notes['part'] == k]
+        high = rows['pitch'] >= 60
+        if not len(rows): continue
+        if name.startswith('p') and high.any() and not high.all():
+            halves = ((rows[high], f'{name}1', clef.TrebleClef()), (rows[~high], f'{name}2', clef.BassClef()))
+            staves = [staff_of(o, steps, stream.PartStaff, n, [c]) for o, n, c in halves]
+            for o in staves: score.insert(0, o)
+            score.insert(0, layout.StaffGroup(staves, name='Piano', symbol='brace'))
+        else: score.insert(0, staff_of(rows, steps, stream.Part, name))
+    return score
+
+# %% ../nbs/00_notes.ipynb #f2b1c30f
+def write_musicxml(
+    notes:pd.DataFrame, # A note table
+    path, # Where to; missing folders are made
+    parts:tuple=('v', 'p'), # Names of its parts
+) -> Path: # The path written
+    "Write a note table as a MusicXML score. A second or so for 300 notes."
+    from music21.musicxml.m21ToXml import GeneralObjectExporter
+    return write_whole(path, GeneralObjectExporter(to_music21(notes, parts)).parse())
