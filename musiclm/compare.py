@@ -286,7 +286,8 @@ def measure(self:Bench,
     pieces = self.draw(model, **rule)
     speed = sum(len(p) - p.prompt_len for p in pieces)/(perf_counter() - begin)
     got, card = self.hear(pieces), getattr(bare_model(model), 'card', {})
-    figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
+    score = inception_score(got.probs, got.groups, seed=self.seed, strata=got.labels)
+    figures = dict(**columns_of('score', score), **distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
                    train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit(),
                    **generator_figures(model, self.corpus, self.split))
     shares = longest_copies(got.clips, self.copies, self.corpus.encoder)['share']
@@ -375,7 +376,7 @@ def leaderboard(
     n:int=256, # Pieces a row
     prompt_tokens:int=64, # Tokens of the prompts
     split:str='test', # Of the works
-    settings:dict=None, # Name -> options of `sample`; None: its own
+    settings:dict=None, # Name -> options of `sample`; or such a dict for each generator; None: the usual options
     cache=None, # Folder where what was measured is kept, by content hash
     seed:int=0, # Of prompts, pieces and intervals
     progress:bool=True, # Show a bar
@@ -384,12 +385,13 @@ def leaderboard(
     "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
-    settings, bench, rows, found = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies), {}, {}
+    settings, bench, found = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies), {}
     base = kept(cache, dict(bench.what, role='reference'), bench.reference)
-    todo = [(g, s) for g in generators for s in settings]
-    for g, s in tqdm(todo, desc='leaderboard', delay=1, disable=not progress):
-        what = dict(bench.what, generator=generator_hash(generators[g]), rule=settings[s])
-        found[', '.join(filter(None, (g, s)))] = dict(kept(cache, what, lambda: bench.measure(generators[g], settings[s])), generator=g, setting=s)
+    rules = settings if set(settings) == set(generators) else {g: settings for g in generators}
+    todo = [(g, s, rule) for g in generators for s, rule in rules[g].items()]
+    for g, s, rule in tqdm(todo, desc='leaderboard', delay=1, disable=not progress):
+        what = dict(bench.what, generator=generator_hash(generators[g]), rule=rule)
+        found[', '.join(filter(None, (g, s)))] = dict(kept(cache, what, lambda: bench.measure(generators[g], rule)), generator=g, setting=s)
     return board_of(bench, base, found)
 
 # %% ../nbs/17_compare.ipynb #4c3b42ac

@@ -185,7 +185,7 @@ def clip_sounds(
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         sounds = list(pool.map(lambda c: render_audio(c['notes'], bpm, 16000, soundfont), clips))
     longest = max(map(len, sounds))
-    files = [encode_audio(np.pad(s, (0, longest - len(s))), 16000, 40)[0] for s in sounds]
+    files = [encode_audio(np.pad(s, (0, longest - len(s))), 16000, 32)[0] for s in sounds]
     return files, [len(s)/16000 for s in sounds]
 
 # %% ../nbs/19_quiz.ipynb #82c258f4
@@ -217,7 +217,7 @@ def what_it_was(
 def quiz_style() -> str: # CSS
     "What the quiz adds to the listening page's look."
     return '''
-.wrap{max-width:760px}header{padding:40px 0 8px}main{padding-bottom:60px}
+.wrap{max-width:760px}header{padding:40px 0 26px}main{padding-bottom:60px}
 .bar{display:flex;gap:4px;margin:0 0 18px;padding:0;list-style:none}
 .bar li{flex:1}.bar button{width:100%;height:14px;border:0;border-radius:4px;background:var(--line);padding:0;cursor:pointer}
 .bar button.done{background:var(--accent)}.bar button[aria-current]{outline:2px solid var(--ink);outline-offset:2px}
@@ -225,18 +225,21 @@ button{font:inherit;color:var(--ink);background:var(--card);border:1px solid var
 padding:12px 18px;cursor:pointer}
 button:hover:not(:disabled){border-color:var(--accent)}button:disabled{opacity:.45;cursor:default}
 .strong{background:var(--accent);color:var(--paper);border-color:var(--accent);font-weight:600}
-.play{display:flex;gap:16px;align-items:center;margin:14px 0}.play progress{flex:1;height:10px;accent-color:var(--accent)}
+.play{display:flex;gap:16px;align-items:center;margin:14px 0}.play progress{flex:1;height:10px;appearance:none;
+border:0;border-radius:5px;overflow:hidden;background:var(--line)}.play progress::-webkit-progress-bar{background:var(--line)}
+.play progress::-webkit-progress-value{background:var(--accent)}.play progress::-moz-progress-bar{background:var(--accent)}
+.play button{min-width:6em}
 .choice{display:grid;grid-template-columns:1fr 1fr;gap:14px}.choice button{padding:26px 10px;font-size:1.2rem}
 .choice button[aria-pressed=true]{background:var(--tint);border:2px solid var(--accent);font-weight:600}
 kbd{font:.78rem ui-monospace,monospace;border:1px solid var(--line);border-radius:4px;padding:1px 5px;color:var(--soft)}
-.row{display:flex;flex-wrap:wrap;gap:10px;align-items:center;margin:18px 0 0}.row .strong{margin-left:auto}
+.row{display:flex;flex-wrap:wrap;gap:10px;align-items:center;margin:18px 0 0}#finish{margin-left:auto}
 .big{font-size:2.4rem;font-weight:600;line-height:1.1;margin:.2em 0}
 table td,table th{padding:7px 10px 7px 0;border-top:1px solid var(--line);vertical-align:top}table button{padding:2px 10px}
 .fields{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(240px,100%),1fr));gap:12px;margin:14px 0}
 label{display:block;font-size:.86rem;color:var(--soft)}
 input,select{display:block;font:inherit;color:var(--ink);background:var(--paper);border:1px solid var(--line);
 border-radius:8px;padding:9px 10px;width:100%;margin-top:3px}
-[hidden]{display:none!important}.wrong{color:var(--violin)}.right{color:var(--accent)}
+[hidden]{display:none!important}h2:focus{outline:none}.choice button .hint{margin-left:.3em}.wrong{color:var(--violin)}.right{color:var(--accent)}
 @media (max-width:620px){.choice button{padding:20px 6px;font-size:1.05rem}.hint{display:none}.panel{padding:16px 14px}}
 '''
 
@@ -319,7 +322,7 @@ function play(i = state.at) {
   source(i);
   if (audio.currentTime >= quiz.clips[i].seconds) audio.currentTime = 0;
   if (!state.finished && audio.currentTime === 0) state.answers[i].plays++;
-  audio.play();
+  audio.play().catch(() => {}); // paused again before it began
 }
 function show(i, focus = true) {
   stop(); spend();
