@@ -13,7 +13,7 @@ import torch
 from musiclm.cli import COMMANDS, main, read_pieces
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
-from musiclm.models import load_model, save_model
+from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import note_table, read_score, write_midi
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 

@@ -462,8 +462,11 @@ class Hub(BaseHTTPRequestHandler):
         else: self.answer(b'', 404)
 
 
+of_huggingface_hub = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning") # its own use of httpx
+
+
 @pytest.fixture
-def hub(monkeypatch, tmp_path):
+def hub(monkeypatch):
     "A Hub on this machine; what is asked of it, and its repositories."
     constants = pytest.importorskip('huggingface_hub.constants', reason='huggingface_hub is not installed')
     monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True) # weights go by LFS: xet is another server's protocol
@@ -478,6 +481,7 @@ def hub(monkeypatch, tmp_path):
     thread.join()
 
 
+@of_huggingface_hub
 @pytest.mark.parametrize('kind', ['awd_lstm', 'classifier transformer', 'ngram'])
 def test_a_model_goes_to_the_hub_and_comes_back(kind, hub, tmp_path):
     model, get = make(kind), dict(hub.options, cache_dir=tmp_path/'cache')
@@ -496,6 +500,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(kind, hub, tmp_path):
     assert not [a for a in hub.asked if '/resolve/' in a] # from the cache
 
 
+@of_huggingface_hub
 def test_only_the_files_of_a_model_are_moved(hub, tmp_path):
     folder = save_model(make('awd_lstm'), tmp_path/'m')
     for name in ('secrets.env', 'modeling.py', 'pytorch_model.bin'): (folder/name).write_text('import os')
@@ -508,6 +513,7 @@ def test_only_the_files_of_a_model_are_moved(hub, tmp_path):
     assert not [p for p in (tmp_path/'cache').rglob('*') if p.suffix in ('.py', '.bin')]
 
 
+@of_huggingface_hub
 def test_what_fails_at_the_hub_is_one_line(hub, tmp_path, monkeypatch):
     folder, get = save_model(make('awd_lstm'), tmp_path/'m'), dict(hub.options, cache_dir=tmp_path/'cache')
     push_to_hub(folder, 'me/mine', **hub.options)
