@@ -526,6 +526,7 @@ def report(args):
     from musiclm.report import report_folder
     print(f'listening page: {report_folder(args.folder)}')
 
+# %% ../nbs/21_cli.ipynb #6c4a5a76
 def quiz(args):
     "Make a blind test of real and generated clips, human or machine?; --read sums up what listeners answered."
     if args.read: return read_quiz(args)
