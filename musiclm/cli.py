@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready', 'whole_or_none',
-           'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'ready_model', 'open_generators',
-           'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
-           'training_place', 'train_generator', 'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of',
-           'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for',
-           'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard',
-           'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'ready_model', 'check_encoding',
+           'open_generators', 'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train',
+           'train_and_save', 'training_place', 'train_generator', 'train_composer', 'train_critic', 'note_prompts',
+           'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
+           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of',
+           'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser',
+           'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -23,6 +24,7 @@ def demo(args):
     from dataclasses import replace
 
     from musiclm.demo import QUICK, DemoSettings, run_demo
+    if args.ready and args.from_scratch: raise ValueError('give --ready or --from-scratch, not both')
     ready = args.ready or not (args.from_scratch or args.quick) and wants_ready()
     page = run_demo(args.out, replace(QUICK if args.quick else DemoSettings(), seed=args.seed, ready=ready))
     print(f'listening page: {page.resolve()}\nfigures: {page.with_name("metrics.json").resolve()}')
@@ -109,6 +111,18 @@ def ready_model(
     from musiclm.models import READY
     print(f'{kind}: {READY[kind]}, which comes with musiclm', file=sys.stderr)
     return READY[kind]
+
+def check_encoding(
+    generator, # A generator
+    reader, # A critic or a composer classifier
+    option:str, # Which option names it
+):
+    "Raise `ValueError` where a model would misread the tokens of a generator; a composer's token is in no clip."
+    from dataclasses import replace
+    n = min(len(generator.vocab), len(reader.vocab)) # composers stand last
+    plain = lambda m: (replace(m.encoding, composers=()), m.vocab.itos[:n])
+    if plain(generator) != plain(reader):
+        raise ValueError(f'the {option} reads another encoding than the generator writes: give another one with --{option}')
 
 def open_generators(
     paths, # Folders of generators
@@ -373,7 +387,7 @@ def generate(args):
     if args.max_copy is not None and not (args.best and args.store):
         raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
     critic = open_model(args.critic, 'critic') if args.critic else None # or says what is wrong, before the work
-    with process_group() as rank: pieces = pieces_for(args, rank)
+    with process_group() as rank: pieces = pieces_for(args, rank, critic)
     if rank: return
     if critic is not None:
         from musiclm.critic import best_of
@@ -392,7 +406,7 @@ def training_index(store): # A `CopyIndex`
     from musiclm.corpus import Corpus
     return CopyIndex.of(Corpus.load(store))
 
-def pieces_for(args, rank:int) -> list: # `Piece`s
+def pieces_for(args, rank:int, critic=None) -> list: # `Piece`s
     "What `generate` writes, in each of the processes that share the work; the first gathers all."
     from fastai.torch_core import num_distrib
     from tqdm import tqdm
@@ -400,6 +414,7 @@ def pieces_for(args, rank:int) -> list: # `Piece`s
     from musiclm.encoders import make_encoder
     from musiclm.sampling import gather_pieces, sample
     model = open_model(args.generator or ready_model('generator'), 'generator')
+    if critic is not None: check_encoding(model, critic, 'critic')
     encoder, k = make_encoder(model.encoding, model.vocab.itos), max(num_distrib(), 1)
     prompts, names = prompts_for(args, model, encoder)
     with tqdm(total=-(-args.n//k), unit='piece', disable=rank > 0) as bar:
@@ -418,7 +433,8 @@ def score(args):
     from musiclm.encoders import make_encoder
     from musiclm.models import model_folder
     judge, generator = open_model(args.composer or ready_model('composer'), 'composer'), None
-    if (model_folder(args.source)/'model.json').is_file(): generator = open_model(args.source, 'generator')
+    if (model_folder(args.source)/'model.json').is_file():
+        check_encoding(generator := open_model(args.source, 'generator'), judge, 'composer')
     pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos)) if generator is None else None
     if args.store: score_beside(args, judge, generator, pieces)
     else: score_alone(args, judge, generator, pieces)

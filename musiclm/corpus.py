@@ -775,6 +775,7 @@ def music21_corpus(
     "A corpus that ships inside the installed music21 package."
     manifest = music21_manifest(names)
     if free: manifest = manifest[~manifest['reserved']].reset_index(drop=True)
+    if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
     if max_pieces: manifest = some_pieces(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, **building)

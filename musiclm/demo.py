@@ -355,7 +355,7 @@ def open_work(
     try:
         if work.exists() and (not (work/'settings.json').is_file() or (work/'settings.json').read_text() != mark):
             shutil.rmtree(work)
-        (work/'models').mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
         (work/'settings.json').write_text(mark)
     except OSError as e:
         raise ValueError(f'{out} cannot be written: {e.strerror}; choose another place with --out') from e
