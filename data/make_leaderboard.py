@@ -28,13 +28,15 @@ def main():
     parser.add_argument('--models', type=Path, required=True, help='of data/make_models.py')
     parser.add_argument('--n', type=int, default=256, help='pieces a row')
     parser.add_argument('--out', type=Path, default=RESULTS)
+    parser.add_argument('--without', nargs='*', default=[], help='generators to leave out')
     args = parser.parse_args()
     torch.set_num_threads(1)
     corpus = open_corpus(args.models)
     judge, critic = load_model(args.models/'composer'), load_model(args.models/'critic')
-    generators = {name: open_generator(name, corpus, args.models) for name in (*FINAL, *CHECKPOINTS)}
+    generators = {name: open_generator(name, corpus, args.models) for name in (*FINAL, *CHECKPOINTS) if name not in args.without}
     plain = {name: {'temperature 1': OPEN} for name in CHECKPOINTS}
     settings = {name: {'temperature 1': OPEN, 'original': RULES['original']} for name in FINAL} | plain
+    settings = {name: settings[name] for name in generators}
     table = leaderboard(generators, judge, critic, corpus, n=args.n, settings=settings, cache=args.models/'measured')
     about = {k: table.attrs[k] for k in ('floor', 'ceiling', 'human', 'judge_hash', 'critic_hash', 'corpus_hash')}
     write_json(dict(command='python data/make_leaderboard.py --models out/models', n=args.n, **about,

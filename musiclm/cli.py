@@ -542,7 +542,7 @@ def report(args):
     from musiclm.report import report_folder
     print(f'listening page: {report_folder(args.folder)}')
 
-# %% ../nbs/21_cli.ipynb #6c4a5a76
+# %% ../nbs/21_cli.ipynb #407e1219
 def quiz(args):
     "Make a blind test of real and generated clips, human or machine?; --read sums up what listeners answered."
     if args.read: return read_quiz(args)
