@@ -89,6 +89,7 @@ def generated_pieces(
         for i, p in zip(turn, made): pieces[i] = Piece(p.ids, p.encoder, p.prompt_len, {**real[i].info, 'generator': name})
     return pieces
 
+# %% ../nbs/19_quiz.ipynb #20c07544
 def real_pieces(
     corpus:Corpus, # Its test works
     generated:list, # Generated `Piece`s, from `generated_pieces` or others
@@ -175,6 +176,7 @@ def quiz_clip(
                 name=str(info.get('prompt', '')), composer=str(info.get('prompt_composer', '')),
                 work=str(info.get('prompt_work', '')), tokens=piece.encoder.to_text(ids), notes=notes)
 
+# %% ../nbs/19_quiz.ipynb #008cdf0a
 def clip_sounds(
     clips:list, # From `quiz_clips`
     bpm:float=100., # Quarter notes a minute
@@ -234,7 +236,8 @@ border:0;border-radius:5px;overflow:hidden;background:var(--line)}.play progress
 kbd{font:.78rem ui-monospace,monospace;border:1px solid var(--line);border-radius:4px;padding:1px 5px;color:var(--soft)}
 .row{display:flex;flex-wrap:wrap;gap:10px;align-items:center;margin:18px 0 0}#finish{margin-left:auto}
 .big{font-size:2.4rem;font-weight:600;line-height:1.1;margin:.2em 0}
-table td,table th{padding:7px 10px 7px 0;border-top:1px solid var(--line);vertical-align:top}table button{padding:2px 10px}
+table{border-collapse:collapse;width:100%}caption,th{text-align:left}.right,.wrong{white-space:nowrap}
+input,select{height:2.7em}table td,table th{padding:7px 10px 7px 0;border-top:1px solid var(--line);vertical-align:top}table button{padding:2px 10px}
 .fields{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(240px,100%),1fr));gap:12px;margin:14px 0}
 label{display:block;font-size:.86rem;color:var(--soft)}
 input,select{display:block;font:inherit;color:var(--ink);background:var(--paper);border:1px solid var(--line);
@@ -270,6 +273,7 @@ synthesizer. Listen, and say which is which. Your answers stay in this page unti
 answered.</p></section>
 <section id="result" class="panel" aria-label="Result" hidden></section></main>'''
 
+# %% ../nbs/19_quiz.ipynb #76a84ec4
 def quiz_state_script() -> str: # JavaScript
     "The clips, the key, and what is kept of the answers, in the browser's storage where it lets us."
     return '''
@@ -371,6 +375,14 @@ function download() {
   link.href = URL.createObjectURL(blob); link.download = `answers-${quiz.id}-${state.session}.json`; link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
+function reveal([truth, , what], i) { // a row of the table
+  const row = $('result').querySelector('tbody').insertRow(), ok = state.answers[i].answer === truth;
+  cell(row, i + 1, 'th').scope = 'row'; cell(row, what);
+  cell(row, `${state.answers[i].answer} ${ok ? '✓' : '✗'}`).className = ok ? 'right' : 'wrong';
+  const b = cell(row, '').appendChild(document.createElement('button'));
+  b.textContent = '▶'; b.setAttribute('aria-label', `Play clip ${i + 1}`);
+  b.onclick = () => { const was = !audio.paused && state.at === i; stop(); state.at = i; if (!was) play(i); };
+}
 function finish() {
   if (done() < quiz.clips.length) return;
   stop(); spend(); state.finished = true; keep();
@@ -389,14 +401,7 @@ human.</p><div class="fields"><label>Name (if you like)<input id="name" autocomp
 It goes nowhere by itself: send it to whoever gave you this page.</p>
 <table><caption>What each clip was</caption><thead><tr><th scope="col">Clip</th><th scope="col">It was</th>
 <th scope="col">You said</th><th scope="col"><span class="sr">Listen again</span></th></tr></thead><tbody></tbody></table>`;
-  key.forEach(([truth, , what], i) => {
-    const row = $('result').querySelector('tbody').insertRow(), ok = state.answers[i].answer === truth;
-    cell(row, i + 1, 'th').scope = 'row'; cell(row, what);
-    cell(row, `${state.answers[i].answer} ${ok ? '✓' : '✗'}`).className = ok ? 'right' : 'wrong';
-    const b = cell(row, '').appendChild(document.createElement('button'));
-    b.textContent = '▶'; b.setAttribute('aria-label', `Play clip ${i + 1}`);
-    b.onclick = () => { const was = !audio.paused && state.at === i; stop(); state.at = i; if (!was) play(i); };
-  });
+  key.forEach(reveal);
   for (const id of ['name', 'experience']) { $(id).value = state[id]; $(id).onchange = e => { state[id] = e.target.value; keep(); }; }
   $('download').onclick = download;
   $('again').onclick = () => { if (confirm('Forget these answers?')) { stop(); state = fresh(); since = null; begin(); } };
@@ -404,7 +409,7 @@ It goes nowhere by itself: send it to whoever gave you this page.</p>
 }
 '''
 
-# %% ../nbs/19_quiz.ipynb #c1dec9d5
+# %% ../nbs/19_quiz.ipynb #4bc8ca95
 def quiz_keys_script() -> str: # JavaScript
     "Buttons, keys, and the beginning."
     return '''
@@ -444,6 +449,7 @@ def quiz_html(
 <script type="application/json" id="quiz">{json.dumps(data)}</script><script>{script}</script></body></html>
 '''
 
+# %% ../nbs/19_quiz.ipynb #347afe3f
 def make_quiz(
     real:list, # `Piece`s by people, prompts (here: openings) not played; from `real_pieces` or others
     generated:list, # `Piece`s by generators; `info['generator']` names them
@@ -581,6 +587,7 @@ def critic_on(
     if not parts: raise ValueError('a critic needs the key of the quiz: give quiz.key.json among the files')
     return pd.concat(parts, ignore_index=True)
 
+# %% ../nbs/19_quiz.ipynb #3a06c2fc
 def rank_correlation(
     x, # (n,)
     y, # (n,)
@@ -595,6 +602,7 @@ def rank_correlation(
         return np.divide((w*u*v).sum(1), down, out=np.full(len(w), np.nan), where=down > 0)
     return estimate_from(correlation(np.ones((1, len(a))))[0], correlation(bootstrap_weights(len(a), seed=seed)), len(a), bounds=(-1, 1))
 
+# %% ../nbs/19_quiz.ipynb #f2a10840
 def sum_up(
     answers:pd.DataFrame, # From `read_answers`
     keys:dict=None, # Keys by the name of the quiz

@@ -325,6 +325,7 @@ if (tools) {
 document.addEventListener('focusin', event => choose(event.target.closest('.piece'), false));
 '''
 
+# %% ../nbs/18_report.ipynb #de34962a
 def keys_script() -> str: # JavaScript
     "The page by keyboard."
     return '''
@@ -344,7 +345,7 @@ document.addEventListener('keydown', event => {
 });
 '''
 
-# %% ../nbs/18_report.ipynb #e100c711
+# %% ../nbs/18_report.ipynb #14dc4eec
 def wav_script() -> str: # JavaScript
     "A piece as a WAV file, decoded from what its player plays: 16 bits, one channel."
     return '''
@@ -703,6 +704,7 @@ KEYS = ('<dialog id="keys" aria-label="Keys"><h2>Keys</h2><dl>' + ''.join(f'<dt>
     ('← &nbsp; →', 'five seconds back, ahead'), ('c', 'play from where the continuation begins'), ('Home', 'back to the beginning'),
     ('?', 'show these keys')]) + '</dl><form method="dialog"><button autofocus>Close</button></form></dialog>')
 
+# %% ../nbs/18_report.ipynb #d1289597
 def tools_html(
     cards:list, # HTML of each piece
 ) -> str: # HTML
@@ -725,6 +727,7 @@ def _flat(tree, name=''):
     return [pair for k,v in tree.items()
             for pair in (_flat(v, f'{name}{k} ') if isinstance(v, dict) else [(f'{name}{k}', v)])]
 
+# %% ../nbs/18_report.ipynb #42218345
 def footer_html(metrics, n, bpm) -> str: # HTML
     "Settings and times, for whoever wants to do it again."
     item = lambda k, v: f'<div><dt>{escape(k.replace("_", " "))}</dt><dd>{escape(str(v))}</dd></div>'
@@ -799,6 +802,7 @@ def write_report(
     body += pieces_section(cards, n_best, parts, any(o.prompt_steps for o in pieces), judged)
     return write_whole(page, page_html(body, head, footer_html(metrics, len(pieces), bpm), title).encode())
 
+# %% ../nbs/18_report.ipynb #2d69c4d0
 def downloads(
     piece, # Has .notes and .info
     name:str, # Of the MIDI file, where `info` has none
