@@ -467,13 +467,14 @@ def score_beside(args, judge, generator, pieces):
     from musiclm.metrics import Estimate
     from musiclm.sampling import held_out_prompts, sample
     corpus, name, about = Corpus.load(args.store), Path(args.source).name, {}
+    copies = CopyIndex.of(corpus)
     real, floor, ceiling = references(judge, corpus, args.n, seed=args.seed)
     if generator is not None:
         prompts, rows = held_out_prompts(corpus, 'test', args.n, 64, args.seed)
         size = judge.clip_length + MARGIN
         pieces = sample(generator, args.n, size, prompts, min_tokens=size, seed=args.seed)
         about = dict(groups=rows['work'], composers=rows['composer'])
-    table = evaluate(pieces, real, judge, floor, ceiling, copies=CopyIndex.of(corpus), name=name, seed=args.seed, **about)
+    table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=args.seed, **about)
     if generator is not None: table = table.assign(**generator_figures(generator, corpus))
     print(table.T.to_string(float_format=lambda x: f'{x:.3f}'))
     row = table.iloc[0]
@@ -496,7 +497,7 @@ def compare(args):
                         cache=Path(args.out)/'measured' if args.out else None)
     columns = ['rank', 'ties', 'normalised', 'normalised_low', 'normalised_high', 'kernel_distance', 'recall', 'bits_per_note', 'fooling', 'copied_95']
     print(table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'))
-    print(f'noise {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
+    print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
     if args.out: save_leaderboard(table, corpus.encoder, args.out)
 
 def ngram_of(corpus, name:str): # 'ngram:4'
