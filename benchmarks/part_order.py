@@ -87,7 +87,7 @@ def figures(piece:Piece) -> dict:
     far = late[late['part'] == 0].sort_values(['onset', 'pitch'])
     top = far.drop_duplicates('onset', keep='last')['pitch'].to_numpy()
     outer, every = consonance(grid[start:])
-    return dict(violin=float(violin[start:].mean()), violin_notes=len(far)/len(late) if len(late) else np.nan, violin_beats=float(far['duration'].mean())/12 if len(far) else np.nan,
+    return dict(violin=float(violin[start:].mean()), violin_notes=len(far)/len(late) if len(late) else np.nan, violin_beats=float(far['duration'].mean())/piece.encoder.config.steps_per_beat if len(far) else np.nan,
                 consonance_outer=outer, consonance_all=every,
                 beats=(end - start)/piece.encoder.config.steps_per_beat, **melody(top),
                 by_window=[float(violin[a:b].mean()) if b > a else None for a, b in zip(edges, edges[1:])])

@@ -65,7 +65,7 @@ def measure(cap, corpus, tables, jury, folder, seconds) -> dict:
     mine = recoded(corpus, NotewiseEncoder(EncodingConfig(max_wait=cap)), tables)
     model = train_for(seconds, mine, folder)
     notes = [p.notes for p in jury.write(model, **OPEN)]
-    start = jury.beats*12
+    start = jury.beats*mine.encoder.config.steps_per_beat
     found = bootstrap_interval([pauses(t, start) > 0 for t in notes], jury.about['work'].to_numpy(), strata=jury.about['composer'].to_numpy())
     return dict(sums=work_sums(model, mine), score=jury.figures(notes), with_pause=estimate(found), **rare(mine),
                 **{k: model.card[k] for k in ('tokens', 'passes', 'parameters', 'loss')})
