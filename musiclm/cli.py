@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready', 'whole_or_none',
-           'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'ready_model', 'check_encoding',
-           'open_generators', 'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train',
-           'train_and_save', 'training_place', 'train_generator', 'train_composer', 'train_critic', 'note_prompts',
-           'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
-           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of',
-           'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser',
-           'main']
+           'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'check_encoding', 'open_generators',
+           'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
+           'training_place', 'train_generator', 'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of',
+           'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for',
+           'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard',
+           'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -93,24 +92,17 @@ def encode(args):
 
 # %% ../nbs/21_cli.ipynb #0007
 def open_model(
-    path, # Folder of a model
+    path, # Folder or name of a model; None: the ready one of the kind
     kind:str, # 'generator', 'composer' or 'critic'
 ): # The model
     "A saved model; raises `ValueError` where there is none of this kind."
-    from musiclm.models import load_model
+    from musiclm.models import READY, load_model
+    if path is None: print(f'{kind}: {(path := READY[kind])}, which comes with musiclm', file=sys.stderr)
     model, names = load_model(path), {'generator': 'generator', 'composer': 'composer classifier', 'critic': 'critic'}
     labels = getattr(model, 'labels', None)
     found = 'generator' if labels is None else 'critic' if 'real' in labels else 'composer'
     if found != kind: raise ValueError(f'{path} is a {names[found]}; a {names[kind]} is needed here')
     return model
-
-def ready_model(
-    kind:str, # 'generator', 'composer' or 'critic'
-) -> str: # Its name
-    "The ready model of a kind, where none was named."
-    from musiclm.models import READY
-    print(f'{kind}: {READY[kind]}, which comes with musiclm', file=sys.stderr)
-    return READY[kind]
 
 def check_encoding(
     generator, # A generator
@@ -383,10 +375,9 @@ def generate(args):
     from musiclm.generator import process_group
     from musiclm.notes import check_place
     check_place(args.out, 'index.html')
-    if args.best and not args.critic: args.critic = ready_model('critic')
     if args.max_copy is not None and not (args.best and args.store):
         raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
-    critic = open_model(args.critic, 'critic') if args.critic else None # or says what is wrong, before the work
+    critic = open_model(args.critic, 'critic') if args.critic or args.best else None # or says what is wrong, before the work
     with process_group() as rank: pieces = pieces_for(args, rank, critic)
     if rank: return
     if critic is not None:
@@ -413,7 +404,7 @@ def pieces_for(args, rank:int, critic=None) -> list: # `Piece`s
 
     from musiclm.encoders import make_encoder
     from musiclm.sampling import gather_pieces, sample
-    model = open_model(args.generator or ready_model('generator'), 'generator')
+    model = open_model(args.generator, 'generator')
     if critic is not None: check_encoding(model, critic, 'critic')
     encoder, k = make_encoder(model.encoding, model.vocab.itos), max(num_distrib(), 1)
     prompts, names = prompts_for(args, model, encoder)
@@ -432,7 +423,7 @@ def score(args):
     "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all figures."
     from musiclm.encoders import make_encoder
     from musiclm.models import model_folder
-    judge, generator = open_model(args.composer or ready_model('composer'), 'composer'), None
+    judge, generator = open_model(args.composer, 'composer'), None
     if (model_folder(args.source)/'model.json').is_file():
         check_encoding(generator := open_model(args.source, 'generator'), judge, 'composer')
     pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos)) if generator is None else None
@@ -490,7 +481,7 @@ def compare(args):
     corpus = Corpus.load(args.store)
     models = {name: ngram_of(corpus, name) for name in args.generators if name.startswith('ngram:')}
     models |= open_generators([g for g in args.generators if g not in models])
-    judge = open_model(args.composer or ready_model('composer'), 'composer')
+    judge = open_model(args.composer, 'composer')
     critic = open_model(args.critic, 'critic') if args.critic else None
     settings = {o: rule_of(o) for o in args.settings} if args.settings else None
     table = leaderboard(models, judge, critic, corpus, n=args.n, settings=settings, seed=args.seed,
@@ -505,15 +496,14 @@ def ngram_of(corpus, name:str): # 'ngram:4'
     from musiclm.ngram import NGram
     order = name.removeprefix('ngram:')
     if not order.isdigit() or not int(order): raise ValueError(f'{name}: an n-gram model is named as ngram:4')
-    return NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=int(order))
+    return NGram.of(corpus, int(order))
 
 def rule_of(text:str) -> dict: # 'temperature=0.9,top_k=none' -> options of `sample`
     "A sampling rule as the command line says it."
-    whole = ('top_k',)
     pairs = dict(p.split('=', 1) for p in text.split(',') if '=' in p)
     if unknown := [k for k in pairs if k not in ('random_freq', 'top_k', 'top_p', 'min_p', 'temperature')] or not pairs and [text]:
         raise ValueError(f'--settings knows random_freq, top_k, top_p, min_p and temperature, as in temperature=0.9,top_k=none; not {unknown[0]!r}')
-    return {k: None if v == 'none' else (int if k in whole else float)(v) for k, v in pairs.items()}
+    return {k: None if v == 'none' else (int if k == 'top_k' else float)(v) for k, v in pairs.items()}
 
 def save_leaderboard(table, encoder, out):
     "Write a leaderboard as CSV, picture and page."
@@ -530,7 +520,7 @@ def guess(args):
     "Say who may have composed a score, or that it is unlike any composer the judge knows."
     import musiclm.composer # gives judges `guess`
     from musiclm.encoders import make_encoder
-    judge = open_model(args.composer or ready_model('composer'), 'composer')
+    judge = open_model(args.composer, 'composer')
     encoder = make_encoder(judge.encoding, judge.vocab.itos)
     bad = []
     for path in args.files:
