@@ -548,9 +548,9 @@ def test_no_answer_to_the_demo_is_one_line(monkeypatch, capsys):
 
 def test_a_quiz_takes_ready_models_by_name(place, tmp_path, monkeypatch):
     monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path)
-    shutil.copytree(place/'gen', tmp_path/'mine')
+    shutil.copytree(place/'gen', tmp_path/'of-the-package')
     toy_corpus(n=160, beats=96).save(tmp_path/'store') # works enough, and long enough
-    assert call('quiz --pieces mine --n 4 --length 32 --prompt-tokens 16 --store', tmp_path/'store', '--out', tmp_path/'quiz.html') == 0
+    assert call('quiz --pieces of-the-package --n 4 --length 32 --prompt-tokens 16 --store', tmp_path/'store', '--out', tmp_path/'quiz.html') == 0
     assert (tmp_path/'quiz.html').is_file()
 
 
