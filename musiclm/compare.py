@@ -125,8 +125,8 @@ def distance_figures(
     kid = kernel_distance(got.embeddings, real.embeddings, got.groups, real.groups)
     k = min(5, len(got.clips) - 1, len(real.clips) - 1)
     far = descriptor_distances(got.described, real.described)
-    return dict(class_divergence=class_divergence(got.probs, real.probs), kernel_distance=kid.value, kernel_low=kid.low,
-                kernel_high=kid.high, frechet_distance=frechet_distance(got.embeddings, real.embeddings),
+    return dict(class_divergence=class_divergence(got.probs, real.probs), **columns_of('kernel_distance', kid),
+                frechet_distance=frechet_distance(got.embeddings, real.embeddings),
                 **precision_recall_density_coverage(got.embeddings, real.embeddings, k), unique=unique_ratio(got.clips),
                 descriptor_distance=far['wasserstein'].mean(), descriptor_overlap=far['overlap'].mean(),
                 structure_distance=descriptor_distances(got.structure, real.structure)['wasserstein'].mean(),
@@ -264,13 +264,16 @@ class Bench:
         self.size = self.judge.clip_length + MARGIN # ends of notes that the prompt left sounding drop out of a clip
         self.prompts, self.where = held_out_prompts(corpus, split, n, prompt_tokens, seed)
         self.real = held_out_clips(judge, corpus, n, prompt_tokens, split, seed)
-        if copies is not None: self.copies = copies
         works = corpus.manifest.drop_duplicates('work').set_index('work')['composer']
+        if self.real.groups is None: raise ValueError(f'clips come from one work of split {split!r} alone: an interval needs at least 2')
         works = works[works.index.isin([*self.where['work'], *self.real.groups])]
         self.number, self.strata = works.index.get_indexer, stratum_codes(np.arange(len(works)), len(works), works)
         self.weights = bootstrap_weights(len(works), 1000, seed, self.strata) # the same draws of works for all rows
         self.what = dict(judge=judge_hash(self.judge), critic=self.critic and judge_hash(self.critic), corpus=corpus_hash(corpus),
                          n=n, prompt_tokens=prompt_tokens, split=split, seed=seed)
+        if copies is not None:
+            self.copies = copies
+            self.what['copies'] = hashlib.sha256(copies.pairs.tobytes() + copies.suffixes.tobytes()).hexdigest()[:12]
     @cached_property
     def copies(self): return CopyIndex.of(self.corpus) # only where something is measured
     def copied(self, clips): return longest_copies(clips, self.copies, self.corpus.encoder)['share'].tolist()
@@ -317,8 +320,9 @@ def library_commit() -> str:
 @patch
 def reference(self:Bench) -> dict: # JSON: what is known of clips of noise and of what the composers wrote
     "What all rows are set beside."
+    real = self.judged(self.real)
     noise = self.hear(self.draw(NGram.of(self.corpus, order=1, transpositions=(0,)), random_freq=1., top_k=None))
-    return dict(noise=self.judged(noise), real=self.judged(self.real))
+    return dict(noise=self.judged(noise), real=real)
 
 @patch
 def scores(self:Bench,
