@@ -250,6 +250,7 @@ def train_generator(args, corpus):
     from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
     from torch.cuda import is_available
 
+    from musiclm.callbacks import TerminalProgress
     from musiclm.data import lm_dataloaders
     from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recipe, together
     start = open_model(args.start, 'generator') if args.start else None
@@ -262,12 +263,13 @@ def train_generator(args, corpus):
     if args.anew and not rank_distrib(): shutil.rmtree(keep.folder, ignore_errors=True)
     distrib_barrier() # no process looks for checkpoints before they are gone
     if keep.found() and not rank_distrib(): print(f'going on from {keep.found()[-1]}')
-    with together(learn): learn.fit_one_cycle(args.epochs, cbs=keep)
+    with together(learn), learn.no_bar(): learn.fit_one_cycle(args.epochs, cbs=[keep, TerminalProgress()])
     return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/21_cli.ipynb #000b
 def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
+    from musiclm.callbacks import TerminalProgress
     from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
                                   composer_learner, hear)
     start = open_model(args.start, 'generator') if args.start else None
@@ -276,7 +278,7 @@ def train_composer(args, corpus):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
     dls = composer_dataloaders(clips, info, corpus.encoder, bs=args.bs or 32, seed=args.seed)
     learn = composer_learner(dls, arch=args.arch, size=args.size, start=start, **({'lr': args.lr} if args.lr else {}))
-    learn.fit_one_cycle(args.epochs)
+    with learn.no_bar(): learn.fit_one_cycle(args.epochs, cbs=TerminalProgress())
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
@@ -288,6 +290,7 @@ def train_composer(args, corpus):
 
 def train_critic(args, corpus):
     "A critic of real clips and of clips by the generators given, and what measures it."
+    from musiclm.callbacks import TerminalProgress
     from musiclm.composer import calibrate
     from musiclm.critic import check_reference, critic_clips, critic_figures, critic_learner
     from musiclm.data import classifier_dataloaders
@@ -301,7 +304,7 @@ def train_critic(args, corpus):
     dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs or 32,
                                  seed=args.seed)
     learn = critic_learner(dls, arch=args.arch, size=args.size, reference=reference)
-    learn.fit_one_cycle(args.epochs)
+    with learn.no_bar(): learn.fit_one_cycle(args.epochs, cbs=TerminalProgress())
     calibrate(learn, clips[valid], info['label'][valid])
     def measure():
         found = critic_figures(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)

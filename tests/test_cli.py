@@ -457,6 +457,15 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert tree(place) == before
 
 
+@pytest.mark.parametrize('what', [f'generator store {TINY}', f'composer store {CLIPS}', f'critic store --generator gen {CLIPS}'])
+def test_a_training_writes_rows_to_standard_output_and_no_bars_into_files(place, what, capsys):
+    assert call(f'train {what} --out X') == 0
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()]
+    assert rows[0][:3] == ['epoch', 'train_loss', 'valid_loss'] and rows[1][0] == '0' and float(rows[1][2]) > 0
+    assert '\r' not in said.out and '\u2588' not in said.out and said.err == ''
+
+
 def test_fine_tuning_by_the_command(place, capsys):
     assert call('train generator store --out X --start gen --epochs 1 --bs 4 --seq-len 16') == 0
     old, new = load_model(place/'gen'), load_model(place/'X')
