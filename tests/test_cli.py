@@ -302,9 +302,10 @@ BAD = {
     'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
     'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
     'generate gen --out midi --n 1 --tokens 5': 'midi',
-    'generate alien --out X --critic critic --n 2 --best 1': 'reads another encoding than the generator writes: give another one with --critic',
+    'generate alien --out X --critic critic --n 2 --best 1': 
+        'the critic reads other tokens than the generator writes (max_wait 12 against 6): give another one with --critic',
     'generate lstm-huge --out X': 'lstm-huge',
-    'score alien --composer who --n 4': 'give another one with --composer',
+    'score alien --composer who --n 4': '(max_wait 12 against 6): give another one with --composer',
     'demo --ready --from-scratch --out X': 'not both',
     'generate gen --out X --critic nowhere': 'nowhere',
     'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
