@@ -169,6 +169,23 @@ def test_a_store_grows_by_a_composer(place, capsys):
     assert Corpus.load(place/'X').encoder.config == found.encoder.config
 
 
+def test_a_store_is_not_lost_to_another_source(place, capsys):
+    shutil.copytree(place/'midi', place/'a')
+    assert call('encode midi --out X --workers 1') == 0
+    before = tree(place), (place/'X'/'manifest.parquet').read_bytes()
+    capsys.readouterr()
+    for other in ('a', 'music21:bach'):
+        assert call(f'encode {other} --out X --workers 1') == 1
+        lines = said(capsys.readouterr().err)
+        assert len(lines) == 1 and str(place/'midi') in lines[0] and other in lines[0].split('lose it to')[1]
+    assert (tree(place), (place/'X'/'manifest.parquet').read_bytes()) == before
+    Corpus.load(place/'X').select([0, 1]).save(place/'X') # it is remembered where a part is stored
+    assert call('encode a --out X --workers 1') == 1
+    assert call('encode midi --out X --workers 1 --max-wait 6') == 0 and len(Corpus.load(place/'X')) == 40
+    (place/'X'/'sources.json').unlink() # a store of before
+    assert call('encode a --out X --workers 1') == 0
+
+
 def test_models_of_a_store_with_composers(place, capsys):
     assert call('encode midi --out a --composer-tokens --workers 1') == 0
     assert call(f'train generator a --out X/gen {TINY}') == 0
