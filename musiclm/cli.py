@@ -7,14 +7,17 @@ __all__ = ['MISREADS', 'PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUD
            'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators', 'inspect',
            'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save', 'training_place',
            'epochs_of', 'train_generator', 'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of',
-           'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for',
-           'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard',
-           'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'waiting', 'stage_bar', 'written_by',
+           'critics_words', 'training_index', 'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside',
+           'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces',
+           'read_quiz', 'make_parser', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
 import shutil
 import sys
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 # %% ../nbs/21_cli.ipynb #0006
@@ -266,6 +269,9 @@ def train_generator(args, corpus):
     distrib_barrier() # no process looks for checkpoints before they are gone
     if keep.found() and not rank_distrib(): print(f'going on from {keep.found()[-1]}')
     epochs = keep.found() and args.minutes and keep.epochs() or epochs_of(args, learn)
+    if not rank_distrib():
+        about, size = learn.model.build, sum(p.numel() for p in learn.model.parameters())
+        print(f'{about["arch"]} {about["size"]}, {size:,} parameters, on {learn.dls.device}; {dls.train.n_tokens:,} tokens an epoch', flush=True)
     with together(learn), learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[keep, TerminalProgress()])
     return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
@@ -387,16 +393,43 @@ def generate(args):
     critic = open_model(args.critic, 'critic') if args.critic or args.best else None # or says what is wrong, before the work
     with process_group() as rank: pieces = pieces_for(args, rank, critic)
     if rank: return
+    lead = f'{len(pieces)} pieces by {written_by(args)}.'
     if critic is not None:
         from musiclm.critic import best_of
+        waiting(f'the critic hears {len(pieces)} pieces')
         limit = {} if args.max_copy is None else dict(copies=training_index(args.store), max_copy=args.max_copy)
-        pieces = best_of(critic, pieces, args.best or len(pieces), **limit)
+        written, pieces = pieces, best_of(critic, pieces, args.best or len(pieces), **limit)
+        lead += ' ' + critics_words(written, pieces)
+        print(critics_words(written, pieces))
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
-    with whole_folder(args.out, 'index.html') as folder:
-        write_report(folder, pieces, title=f'{len(pieces)} pieces')
+    with whole_folder(args.out, 'index.html') as folder, stage_bar('page', len(pieces)) as progress:
+        write_report(folder, pieces, title=Path(args.out).resolve().name, lead=lead, progress=progress)
         note_prompts(folder, pieces)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
+
+def waiting(text:str):
+    "Say what a wait without a bar is for, where someone looks on."
+    if sys.stderr.isatty(): print(text, file=sys.stderr, flush=True)
+
+@contextmanager
+def stage_bar(name:str, total:int):
+    "A function progress(done, total) that moves a bar."
+    from tqdm import tqdm
+    with tqdm(total=total, desc=name, unit='piece', leave=False, disable=None) as bar: yield lambda done, total: bar.update(done - bar.n)
+
+def written_by(args) -> str:
+    "Which model wrote, how it was drawn from, and when: a page tells it for years."
+    rule = {k: getattr(args, k) for k in ('random_freq', 'top_k', 'top_p', 'min_p', 'temperature', 'seed')}
+    said = ', '.join(f'{k} {v}' for k, v in rule.items() if v is not None)
+    return f'{Path(args.generator or "lstm-small").name} ({said}), {date.today()}'
+
+def critics_words(written, pieces) -> str:
+    "How a critic ranked pieces, as a sentence."
+    heard, best = (sorted(p.info['critic'] for p in o if p.info.get('critic') is not None) for o in (written, pieces))
+    if not best: return 'The critic could judge none: they are too short.'
+    return (f'The critic picked {len(pieces)} of {len(written)}: to it, the chance that a person wrote them is {best[-1]:.2f} to {best[0]:.2f}; '
+            f'of all, the median is {heard[len(heard)//2]:.2f}.')
 
 def training_index(store): # A `CopyIndex`
     "The training works of a store, to look for copies in."
@@ -593,11 +626,12 @@ def read_quiz(args):
 
 # %% ../nbs/21_cli.ipynb #0013
 PEERS = dict(remi='REMI', tsd='TSD', midilike='MIDILike')
-SEED = ('--seed', dict(type=int, default=0, help='seed of every random choice'))
+SEED = ('--seed', dict(type=int, default=0, help='of every random choice (default: %(default)s)'))
 PART_MAP = ('--part-map', dict(nargs='+', default=['auto'], metavar='MAP', help='which track is which part: auto, top, piano, '
                                'order, names, program, or v=NAMES p=NAMES (a pattern, or numbers of programs)'))
 ENCODING = [
-    ('--scheme', dict(default='notewise', choices=['notewise', 'chordwise', *PEERS], help='the last three are MidiTok\'s')),
+    ('--scheme', dict(default='notewise', choices=['notewise', 'chordwise', *PEERS], help='how notes become tokens; remi, tsd and midilike are MidiTok\'s, and need musiclm[miditok] '
+                      '(default: %(default)s)')),
     ('--parts', dict(default='v,p', help='names of the parts (default: %(default)s)')),
     ('--part-order', dict(help='their order within a step (default: as --parts)')),
     ('--steps-per-beat', dict(type=int, help='grid steps a quarter note (default: 12, chordwise 4)')),
@@ -617,20 +651,22 @@ COMMANDS = {
                                     ('--out', dict(default='out/demo', help='folder of the result (default: %(default)s)')), SEED]),
     encode: ('musiclm encode my_midi --out store', [
         ('source', dict(metavar='SRC', help='a folder of scores, one sub-folder a composer, or music21:NAME (see musiclm corpora)')),
-        ('--out', dict(required=True, metavar='STORE')), ('--workers', dict(type=int, help='processes (default: one a core)')),
+        ('--out', dict(required=True, metavar='STORE', help='folder for the corpus, which the other commands read')), ('--workers', dict(type=int, help='processes (default: one a core)')),
         ('--scheduler', dict(metavar='ADDRESS', help='Dask scheduler whose workers encode, as tcp://host:8786')), PART_MAP,
         ('--metadata', dict(metavar='CSV', help='table of the files: composer, work, title, split (default: MAESTRO\'s or ASAP\'s own)')),
-        ('--pieces', dict(choices=['scores', 'performances', 'all'], default='scores', help='of ASAP (default: %(default)s)')),
+        ('--pieces', dict(choices=['scores', 'performances', 'all'], default='scores', help='which files of ASAP; elsewhere all are read (default: %(default)s)')),
         *ENCODING, SEED]),
     inspect: ('musiclm inspect store --piece 3 --roll roll.png --plot histograms.png', [
-        ('source', dict(metavar='STORE|FILE')), ('--piece', dict(type=int, default=0, help='row of the manifest')),
+        ('source', dict(metavar='STORE|FILE', help='a store, or one score')),
+        ('--piece', dict(type=int, default=0, help='which piece of a store, from 0 (default: %(default)s)')),
         ('--all', dict(action='store_true', help='print every token')), ('--roll', dict(metavar='PNG', help='write a piano roll')),
         ('--plot', dict(metavar='PNG', help='write histograms of pitches and waits')), PART_MAP,
         ('--tune', dict(type=int, help='which tune of an ABC book'))]),
     corpora: ('musiclm corpora', []),
     train: ('musiclm train generator store --out models/mine', [
-        ('what', dict(choices=['generator', 'composer', 'critic'])), ('store', dict(metavar='STORE')),
-        ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer, critic)')),
+        ('what', dict(choices=['generator', 'composer', 'critic'], help='which of the three models')),
+        ('store', dict(metavar='STORE', help='made by musiclm encode')),
+        ('--out', dict(required=True, metavar='MODEL', help='folder for the model')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer, critic)')),
         ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, help='passes over the music (default: 5)')),
         ('--minutes', dict(type=float, help='train as many epochs as fit into this time, instead of --epochs')),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
@@ -638,10 +674,10 @@ COMMANDS = {
         ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 1,024)')),
         ('--start', dict(metavar='MODEL', help='generator to fine-tune, or whose weights a composer classifier begins with')),
         ('--anew', dict(action='store_true', help='forget an interrupted training of the same name (generator)')),
-        ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic)')),
-        ('--clips', dict(type=int, default=2400, help='clips to train on (composer, critic)')),
+        ('--length', dict(type=int, default=256, help='tokens of a clip (composer, critic; default: %(default)s)')),
+        ('--clips', dict(type=int, default=2400, help='clips to train on (composer, critic; default: %(default)s)')),
         ('--generator', dict(nargs='+', metavar='MODEL', help='generators that a critic learns from')),
-        ('--reference', dict(metavar='MODEL', help='generator whose surprise a critic listens with')), SEED]),
+        ('--reference', dict(metavar='MODEL', help='generator whose surprise at each token a critic hears, too; best one of other works')), SEED]),
 }
 
 # %% ../nbs/21_cli.ipynb #0014
@@ -650,39 +686,40 @@ N = ('--n', dict(type=int, default=100, help='pieces (default: %(default)s)'))
 COMMANDS |= {
     generate: ('musiclm generate --out pieces --best 5', [
         ('generator', dict(metavar='GENERATOR', nargs='?', help='folder or name of a model (default: lstm-small, which comes with musiclm)')),
-        N, ('--tokens', dict(type=int, default=2000, help='tokens of each piece')),
-        ('--out', dict(required=True, metavar='DIR')), ('--best', dict(type=int, help='keep so many, by the critic')),
+        N, ('--tokens', dict(type=int, default=2000, help='tokens of each piece at most, about two and a half a note (default: %(default)s)')),
+        ('--out', dict(required=True, metavar='DIR', help='folder for the page and the MIDI files')),
+        ('--best', dict(type=int, help='keep only so many, the critic\'s favourites')),
         ('--critic', dict(metavar='MODEL', help='with --best (default: critic, which comes with musiclm)')),
-        ('--max-copy', dict(type=float, metavar='SHARE', help='leave out pieces of whose notes more is copied from training works')),
+        ('--max-copy', dict(type=float, metavar='SHARE', help='with --best and --store: leave out pieces with a larger share of copied notes, 0 to 1')),
         ('--prompt', dict(nargs='+', metavar='FILE', help='scores to go on from, in turn')),
         ('--store', dict(metavar='STORE', help='go on from openings of its test works')),
-        ('--prompt-tokens', dict(type=int, default=200, help='how much of a prompt is used (default: %(default)s)')),
+        ('--prompt-tokens', dict(type=int, default=200, help='how much of a prompt is used: some 80 notes (default: %(default)s)')),
         ('--given', dict(metavar='PART', help='this part plays as in the prompts; the others are written to it')),
         ('--composer', dict(nargs='+', metavar='NAME', help='composers whose tokens open the pieces, in turn')),
         ('--beats', dict(type=float, help='stop so many beats behind the prompt')),
         ('--batch-size', dict(type=int, default=32, help='pieces side by side (default: %(default)s)')),
-        ('--random-freq', dict(type=by_part, default=.5, help='how often a token is drawn, not the likeliest; like the next four '
+        ('--random-freq', dict(type=by_part, default=.5, help='how often a token is drawn; else it is the likeliest (default: %(default)s). Like the next four '
                                'one value for all, or by part as v=1,p=0.2 (other=… for waits)')),
-        ('--top-k', dict(type=whole_by_part, default=5, help='draw from so many, or none (default: %(default)s)')),
-        ('--top-p', dict(type=by_part, help='… from the fewest of this probability')),
-        ('--min-p', dict(type=by_part, help='… from those this fraction as likely as the likeliest')),
-        ('--temperature', dict(type=by_part, default=1., help='divides the logits')),
+        ('--top-k', dict(type=whole_by_part, default=5, help='draw from the so many likeliest, or none for all (default: %(default)s)')),
+        ('--top-p', dict(type=by_part, help='draw from the fewest that have this probability together')),
+        ('--min-p', dict(type=by_part, help='draw from those at least this fraction as likely as the likeliest')),
+        ('--temperature', dict(type=by_part, default=1., help='over 1 more surprising, under 1 safer (default: 1)')),
         ('--precision', dict(default='auto', help='fp32, bf16 or int8 (default: the quickest there is)')), SEED]),
     score: ('musiclm score pieces --composer models/composer --store store', [
-        ('source', dict(metavar='DIR|GENERATOR')), JUDGE,
+        ('source', dict(metavar='DIR|GENERATOR', help='pieces of musiclm generate or any MIDI, or a generator')), JUDGE,
         ('--store', dict(metavar='STORE', help='beside its held-out works: distances, structure, copies of its training works')),
         ('--n', dict(type=int, default=256, help='pieces of a generator, and real clips (default: %(default)s)')), SEED]),
     compare: ('musiclm compare models/a models/b --composer models/composer --store store', [
         ('generators', dict(nargs='+', metavar='GENERATOR', help='folders or names of models, or ngram:4')), JUDGE,
         ('--critic', dict(metavar='MODEL', help='adds the share of clips that it takes for real')),
-        ('--store', dict(required=True, help='gives prompts and reference')),
+        ('--store', dict(required=True, metavar='STORE', help='its test works give openings and reference')),
         ('--settings', dict(nargs='+', metavar='RULE', help='sampling rules, each a row, as random_freq=1,top_k=none,temperature=0.9')),
         ('--out', dict(metavar='DIR', help='table, picture and page; what was measured is kept there')),
-        ('--n', dict(type=int, default=256, help='pieces of each')), SEED]),
+        ('--n', dict(type=int, default=256, help='pieces of each (default: %(default)s)')), SEED]),
     guess: ('musiclm guess piece.mid --composer models/composer', [
-        ('files', dict(nargs='+', metavar='FILE')), JUDGE,
+        ('files', dict(nargs='+', metavar='FILE', help='scores')), JUDGE,
         PART_MAP]),
-    report: ('musiclm report pieces', [('folder', dict(metavar='DIR'))]),
+    report: ('musiclm report pieces', [('folder', dict(metavar='DIR', help='holds MIDI files, or midi/ with them'))]),
     quiz: ('musiclm quiz --pieces models/mine --store store --out quiz.html', [
         ('--pieces', dict(nargs='+', metavar='DIR|GENERATOR', help='generated pieces, or generators that write some')),
         ('--store', dict(metavar='STORE', help='its test works give the real clips, and openings to generators')),
@@ -713,6 +750,7 @@ def main(argv=None):
     from os import environ
     args = make_parser().parse_args(argv)
     name = f'musiclm {args.command}' + (f' (process {environ["RANK"]})' if int(environ.get('RANK', 0)) else '')
+    if sys.stderr.isatty(): print('loading …', end='\r', file=sys.stderr, flush=True) # torch takes seconds
     try: args.run(args)
     except ValueError as e:
         print(f'{name}: {e}', file=sys.stderr)

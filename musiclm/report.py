@@ -695,11 +695,13 @@ def pieces_section(
     if prompts: keys += '<span><i style="background:currentColor;opacity:.2"></i>prompt: given, by a composer</span>'
     legend = (f'<div class="legend">{keys}<span>time runs to the right, a thin line every four bars; '
               'click to listen from there</span></div>')
-    say = f'<p class="say">{BEST.format(n_best)}{UNSHADED*prompts}</p>' if n_best else ''
+    which = f'The first {n_best}, marked, are' if n_best < len(cards) else 'These are'
+    say = f'<p class="say">{BEST.format(which)}{UNSHADED*prompts}</p>' if n_best else ''
     title = 'The pieces, in the critic’s order' if judged else 'The pieces'
     return f'<section id="all"><h2>{title}</h2>{say}{tools_html(cards)}{legend}<div id="list">{"".join(cards)}</div></section>{KEYS}'
 
-BEST = 'The first {}, marked, are those that the critic would soonest take for music by a person.'
+BEST = ('{} those that the critic would soonest take for music by a person. Its figure is the probability that it gives to that: '
+        'at .5 it cannot tell.')
 UNSHADED = ' Listen from where the shading ends: up to there the notes are a composer’s.'
 KEYS = ('<dialog id="keys" aria-label="Keys"><h2>Keys</h2><dl>' + ''.join(f'<dt>{key}</dt><dd>{what}</dd>' for key, what in [
     ('space', 'play or pause'), ('j &nbsp; k', 'to the next piece, to the one before'), ('n &nbsp; p', 'the same, and play it'),
@@ -795,7 +797,7 @@ def write_report(
               for i,(name,o) in enumerate(zip(names, pieces))]
     silent = sum(len(piece_html(o, 1, None)) for o in linked)
     files, cut = encode_pieces(linked, max_bytes-silent-200_000, bpm, workers, progress, soundfont)
-    cards = [piece_html(o, i+1, f, best=i < n_best, cut=cut, bpm=bpm) for i,(o,f) in enumerate(zip(linked, files))]
+    cards = [piece_html(o, i+1, f, best=i < n_best < len(linked), cut=cut, bpm=bpm) for i,(o,f) in enumerate(zip(linked, files))]
     why = ', in the order in which a critic would take them for music by people.' if judged else ' to see and hear.'
     lead = escape(lead or f'{len(pieces)} pieces{why}')
     head = f'<div class="over">musiclm</div><h1>{escape(title)}</h1><p class="lead">{lead}</p>{tiles_section(metrics)}'

@@ -491,6 +491,7 @@ def test_a_training_writes_rows_to_standard_output_and_no_bars_into_files(place,
     assert call(f'train {what} --out X') == 0
     said = capsys.readouterr()
     rows = [line.split() for line in said.out.splitlines()]
+    rows = rows[[row[0] for row in rows].index('epoch'):]
     assert rows[0][:3] == ['epoch', 'train_loss', 'valid_loss'] and rows[1][0] == '0' and float(rows[1][2]) > 0
     assert '\r' not in said.out and '\u2588' not in said.out and said.err == ''
 
