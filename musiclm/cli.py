@@ -408,6 +408,7 @@ def generate(args):
         note_prompts(folder, pieces)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
 
+# %% ../nbs/21_cli.ipynb #fef4d521
 def waiting(text:str):
     "Say what a wait without a bar is for, where someone looks on."
     if sys.stderr.isatty(): print(text, file=sys.stderr, flush=True)
@@ -431,6 +432,7 @@ def critics_words(written, pieces) -> str:
     return (f'The critic picked {len(pieces)} of {len(written)}: to it, the chance that a person wrote them is {best[-1]:.2f} to {best[0]:.2f}; '
             f'of all, the median is {heard[len(heard)//2]:.2f}.')
 
+# %% ../nbs/21_cli.ipynb #66d41f1c
 def training_index(store): # A `CopyIndex`
     "The training works of a store, to look for copies in."
     from musiclm.copying import CopyIndex
