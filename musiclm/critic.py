@@ -38,7 +38,7 @@ from .corpus import Corpus, piece_clips
 from .corruptions import real_clips
 from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
                              expected_calibration_error, stratum_codes)
-from .models import Classifier, bare_model, can_compute, load_weights, make_model, register
+from .models import Classifier, bare_model, can_compute, check_arch, load_weights, make_model, register
 from .sampling import Piece, held_out_prompts, in_turn, sample
 from .tokens import BOS
 
@@ -331,6 +331,7 @@ def critic_learner(
     "A `Learner` for a critic. Raises `ValueError` where labels, start or reference do not fit."
     if list(dls.labels) != ['fake', 'real']:
         raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
+    check_arch(arch or 'reader', 'reader', 'roll_cnn')
     if arch == 'roll_cnn':
         if reference is not None: raise ValueError('roll_cnn reads no tokens, and cannot listen with a reference')
         return clip_learner(dls, arch=arch, size=size, lr=lr, wd=wd, n_emb=n_emb, p=p, options=options, start=start,
@@ -549,11 +550,14 @@ def best_of(
     pieces, # `Piece`s
     k:int=5, # How many to pick
     copies=None, # A `CopyIndex` of the training works, or (n,) shares of copied notes; None: copies are not looked for
-    max_copy:float=.5, # Largest share of a piece's notes that copied passages may hold
+    max_copy:float=None, # Largest share of a piece's notes that copied passages may hold; None: half
     diverse:bool=True, # Let the prompts take turns
 ) -> list[Piece]: # Best first
-    "The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`."
+    "The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`, or no copies to look for."
     if not 1 <= k <= len(pieces): raise ValueError(f'cannot pick {k} of {len(pieces)} pieces')
+    if copies is None and max_copy is not None:
+        raise ValueError('max_copy needs copies: a CopyIndex of the training works, or shares of copied notes')
+    max_copy = .5 if max_copy is None else max_copy
     kept = pieces if copies is None else leave_out_copies(pieces, copies, max_copy)
     if len(kept) < k:
         raise ValueError(f'cannot pick {k} pieces: of {len(pieces)} only {len(kept)} are no copies of training works '

@@ -334,8 +334,8 @@ def run_page(self:Demo):
     return {}
 
 # seconds of the full demo's stages on two cores, and of those that start from ready models
-STAGES = {'corpus': 75, 'composer': 60, 'generator': 200, 'ngrams': 30, 'pieces': 8, 'critic': 70, 'judgement': 20, 'page': 35}
-READY_STAGES = {'corpus': 40, 'ready': 8, 'pieces': 8, 'judgement': 30, 'page': 35}
+STAGES = {'corpus': 75, 'composer': 60, 'generator': 200, 'ngrams': 30, 'pieces': 8, 'critic': 70, 'judgement': 20, 'page': 60}
+READY_STAGES = {'corpus': 40, 'ready': 18, 'pieces': 4, 'judgement': 24, 'page': 60}
 
 # %% ../nbs/20_demo.ipynb #001c
 def open_work(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'ARCHS', 'ROLL_SIZES', 'BUILDERS', 'LOADING', 'READY', 'FILES', 'take_rows', 'put_rows', 'has_onednn',
            'can_compute', 'choose_precision', 'Product', 'use_bf16', 'to_float', 'AWDLSTM', 'LSTMWeights', 'turns',
-           'rotate', 'Block', 'Transformer', 'KVCache', 'TransformerWeights', 'make_model', 'Classifier',
+           'rotate', 'Block', 'Transformer', 'KVCache', 'TransformerWeights', 'check_arch', 'make_model', 'Classifier',
            'ClipClassifier', 'RollCNN', 'make_classifier', 'load_weights', 'register', 'bare_model', 'describe_model',
            'flat_rows', 'markdown_table', 'front_matter', 'model_card', 'write_weights', 'save_model', 'ready_folder',
            'ready_models', 'model_folder', 'load_model', 'hub', 'push_to_hub', 'from_hub']
@@ -396,6 +396,14 @@ ARCHS = {
 }
 
 # %% ../nbs/08_models.ipynb #0013
+def check_arch(
+    arch:str,
+    *more, # Names that are known here beside those of `ARCHS`
+):
+    "Raise `ValueError` on an unknown architecture."
+    known = [*ARCHS, *more]
+    if arch not in known: raise ValueError(f'unknown architecture {arch!r}: there are {", ".join(known)}')
+
 def make_model(
     n_vocab:int, # Tokens in the vocabulary
     arch:str='awd_lstm', # A key of `ARCHS`
@@ -403,7 +411,7 @@ def make_model(
     **options, # Options of the architecture that differ from those of the size
 ) -> nn.Module: # With `.build`, what `load_model` needs to make it again
     "A language model with random weights; raises `ValueError` on an unknown architecture or size."
-    if arch not in ARCHS: raise ValueError(f'unknown architecture {arch!r}: there are {", ".join(ARCHS)}')
+    check_arch(arch)
     if size not in ARCHS[arch]['sizes']:
         raise ValueError(f'unknown size {size!r}: there are {", ".join(ARCHS[arch]["sizes"])}')
     options = {**ARCHS[arch]['sizes'][size], **options}
@@ -510,8 +518,10 @@ def make_classifier(
     encoding:EncodingConfig=None, # Of the clips; 'roll_cnn' needs it
     **options, # Options of the architecture
 ) -> nn.Module: # With `.labels`, `.none`, `.temperature`, `.clip_length` and `.build`
-    "A classifier of clips with random weights."
+    "A classifier of clips with random weights; raises `ValueError` on an unknown architecture, or where its needs are not met."
+    check_arch(arch, 'roll_cnn')
     if arch == 'roll_cnn':
+        if encoding is None: raise ValueError('roll_cnn needs the encoding of the clips, to draw what it looks at: encoding=…')
         if size not in ROLL_SIZES: raise ValueError(f'unknown size {size!r}: there are {", ".join(ROLL_SIZES)}')
         options = {**ROLL_SIZES[size], **options}
         model, build = RollCNN(encoding, len(labels) + none, n_emb, p, clip_length, **options), dict(size=size, options=options)

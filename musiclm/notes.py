@@ -709,7 +709,9 @@ def one_tune(
     try: tunes = abc_tunes(score_text(read_bytes(path)))
     except ValueError as e: raise ScoreError(path, e) from None
     if not tunes: raise ScoreError(path, 'not ABC: no tune begins with X:')
-    if tune is not None and tune not in tunes: raise ScoreError(path, f'no tune {tune} in it (it has {len(tunes)})')
+    if tune is not None and tune not in tunes:
+        numbers = ', '.join(map(str, [*tunes][:20])) + f' … {[*tunes][-1]}'*(len(tunes) > 20)
+        raise ScoreError(path, f'no tune {tune} in it: there are {numbers}')
     return tunes[next(iter(tunes)) if tune is None else tune]
 
 def score_text(

@@ -280,7 +280,11 @@ class Order:
         if self.n_beats is not None:
             more = max(1, round(self.n_beats*spb)) # at least a step, so that no prompt is cut
             self.ends = np.array([steps_of_tokens(p, self.encoder) + more for p in self.prompts])
-        elif self.given: self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
+        elif self.given:
+            self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
+            if not self.ends.all():
+                raise ValueError(f'part {self.given_part!r} plays at the first step alone in prompt {self.ends.argmin()}: give '
+                                 'more of it, or n_beats')
 
 # %% ../nbs/11_sampling.ipynb #e28f5d04
 def check_numbers(order:Order):

@@ -55,6 +55,7 @@ def place(tmp_path_factory):
         write_midi(corpus.notes(i), here/'midi'/who/f'song{name[:-1]}-{"ab".index(name[-1]) + 1}.mid')
     (here/'midi'/'alto'/'broken.mid').write_bytes(b'MThd no music')
     (here/'text.txt').write_text('not music')
+    (here/'book.abc').write_text(''.join(f'X:{n}\nT:tune\nM:4/4\nL:1/4\nK:C\n{a}|\n\n' for n, a in ((1, 'CDEF'), (7, 'GABc'))))
     (here/'fake.mid').write_bytes(b'not music either')
     for name in ('foreign', 'empty', 'brief'): (here/name).mkdir()
     write_midi(note_table([0, 12, 24], [12]*3, [60, 62, 64]), here/'brief'/'three.mid')
@@ -113,6 +114,25 @@ def test_inspect_draws_histograms_and_says_what_a_store_holds(place, capsys):
     out = capsys.readouterr().out
     assert 'tokens a piece:' in out and 'of 367 tokens are used' in out and 'left out: 1' in out and 'alto/broken.mid' in out
     assert (place/'h.png').read_bytes()[:4] == b'\x89PNG'
+
+
+def test_inspect_draws_so_many_pieces_at_most_and_says_so(place, monkeypatch, capsys):
+    read, notes = [], Corpus.notes
+    monkeypatch.setattr('musiclm.cli.MOST_DRAWN', 7)
+    monkeypatch.setattr(Corpus, 'notes', lambda self, i: (read.append(i), notes(self, i))[1])
+    assert call('inspect store --plot h.png') == 0
+    assert 'histograms of 7 of 40 pieces: h.png' in capsys.readouterr().out and len(set(read)) == 7
+    assert call('inspect midi/alto/song0-1.mid --plot h.png') == 0
+    assert 'histograms: h.png' in capsys.readouterr().out
+
+
+def test_a_reader_that_has_enough_is_no_error(place):
+    read, write = os.pipe()
+    os.close(read) # as `head` does
+    done = subprocess.run([Path(sys.executable).with_name('musiclm'), 'inspect', 'store'], cwd=place, stdout=write, text=True,
+                          stderr=subprocess.PIPE, timeout=100)
+    os.close(write)
+    assert done.stderr == '' and done.returncode == 141
 
 
 def test_inspect_says_what_reading_did(place, capsys):
@@ -377,6 +397,15 @@ BAD = {
     'train composer store --out X --seq-len 9': '--seq-len is no option of a composer',
     'train composer store --out X --start who': 'a generator is needed',
     'train composer store --out X --length 9999': '9999',
+    'train composer store --out X --arch nope --length 32': "unknown architecture 'nope': there are awd_lstm, transformer, roll_cnn",
+    'train critic store --out X --generator gen --length 32 --clips 8 --arch nope':
+        "unknown architecture 'nope': there are awd_lstm, transformer, reader, roll_cnn",
+    'generate gen --out X --seed -1': '--seed must be a whole number from 0 to 2**63 - 1, not -1',
+    'train generator store --out X --seed -1': '--seed must be',
+    'train composer store --out X --seed -1': '--seed must be',
+    'encode midi --out X --seed -1': '--seed must be',
+    'demo --quick --out X --seed -1': '--seed must be',
+    'inspect book.abc --tune 99': 'no tune 99 in it: there are 1, 7',
     'train critic store --out X': '--generator',
     'train critic store --out X --generator gen --reference nowhere': 'nowhere',
     'train critic store --out X --generator gen --reference who': 'a generator is needed',

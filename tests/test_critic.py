@@ -429,6 +429,7 @@ def test_copies_are_left_out_before_choosing(corpus, judge):
     assert len(best_of(judge, pieces, 3, copies=[0., .8, .2], max_copy=1.)) == 3
     with pytest.raises(ValueError, match='of 3 only 0 are no copies'): best_of(judge, pieces, 1, copies=[.9]*3)
     with pytest.raises(ValueError, match='2 shares of copied notes for 3'): best_of(judge, pieces, 1, copies=[.9]*2)
+    with pytest.raises(ValueError, match='max_copy needs copies'): best_of(judge, pieces, 1, max_copy=.1)
 
 
 def test_a_recited_work_is_no_best_piece(corpus, judge):

@@ -391,7 +391,9 @@ def test_a_full_disk_leaves_things_as_they_were(tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="unknown architecture 'gru': there are awd_lstm, transformer"): make_model(V, 'gru')
+    with pytest.raises(ValueError, match="unknown architecture 'gru': there are awd_lstm, transformer$"): make_model(V, 'gru')
+    with pytest.raises(ValueError, match='there are awd_lstm, transformer, roll_cnn$'): make_classifier(V, ['a', 'b'], 'gru')
+    with pytest.raises(ValueError, match='roll_cnn needs the encoding'): make_classifier(V, ['a', 'b'], 'roll_cnn')
     with pytest.raises(ValueError, match="unknown size 'xl': there are tiny, small, base"): make_model(V, 'transformer', 'xl')
 
 

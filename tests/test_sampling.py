@@ -399,6 +399,8 @@ def test_random_numbers_of_a_piece_depend_on_seed_and_index():
     (dict(temperature=float('inf')), 'temperature'), (dict(n_beats=0), 'n_beats'), (dict(max_note=0), 'max_note'),
     (dict(given_part='v'), 'plays nothing in prompt 0'), (dict(given_part='x', prompts=[[BOS, 60]]), "no part 'x'"),
     (dict(given_part='v', prompts=[[BOS, 60]], constrain=False), 'given_part needs'), (dict(precision='fp8'), 'precision'),
+    (dict(given_part='v', prompts=[[BOS, 60]]), "part 'v' plays at the first step alone in prompt 0"),
+    (dict(prompts=[[BOS, 60, PAD]]), 'padding'), (dict(prompts=[[BOS, EOS, 60]]), 'several pieces'),
     (dict(precision='bf16'), 'there are fp32')])
 def test_options_without_sense_are_refused(model, options, message):
     with pytest.raises(ValueError, match=message): sample(model, **{**dict(n=2, n_tokens=5), **options})
