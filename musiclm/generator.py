@@ -423,15 +423,17 @@ def batch_nats(
     device, longest = next(model.parameters()).device, max(map(len, pieces))
     x = torch.zeros(len(pieces), longest, dtype=torch.long)
     for row, p in zip(x, pieces): row[:len(p)] = torch.from_numpy(np.asarray(p, np.int64))
-    x, nats, back = x.to(device), [], 0 if getattr(model, 'carries', False) else min(getattr(model, 'reach', window), 4096)
+    x, carries, sizes = x.to(device), getattr(model, 'carries', False), torch.tensor([len(p) for p in pieces], device=device)
+    nats, back = torch.zeros(len(pieces), longest - 1, device=device), 0 if carries else min(getattr(model, 'reach', window), 4096)
     window = max(window, back)
     model.reset()
     for lo in range(0, longest - 1, window):
         hi, start = min(lo + window, longest - 1), max(lo - back, 0)
-        logits = model(x[:, start:hi])
+        rows = sizes > (0 if carries else lo + 1) # what has ended is read on only where a state is carried by all rows
+        logits = model(x[rows, start:hi])
         logits = (logits[0] if isinstance(logits, tuple) else logits)[:, lo - start:]
-        nats.append(F.cross_entropy(logits.transpose(1, 2), x[:, lo + 1:hi + 1], reduction='none'))
-    return [row[:len(p) - 1] for row, p in zip(torch.cat(nats, 1).cpu().numpy(), pieces)]
+        nats[rows, lo:hi] = F.cross_entropy(logits.transpose(1, 2), x[rows, lo + 1:hi + 1], reduction='none').float()
+    return [row[:len(p) - 1] for row, p in zip(nats.cpu().numpy(), pieces)]
 
 # %% ../nbs/10_generator.ipynb #000b
 def evaluate_lm(
