@@ -35,7 +35,7 @@ def outside_code(
 def math(text:str) -> str:
     "Replace `$…$` and `$$…$$` by MathML, which browsers render without any script."
     from latex2mathml.converter import convert as to_mathml
-    def block(m): return '\n\n' + to_mathml(m[1].strip(), display='block') + '\n\n'
+    def block(m): return '\n\n<div class="equation">' + to_mathml(m[1].strip(), display='block') + '</div>\n\n'
     def inline(m): return to_mathml(m[1])
     def both(s): return re.sub(r'(?<![\\$\w])\$(?!\s)([^$\n]+?)(?<!\s)\$(?![\w$])', inline,
                                re.sub(r'\$\$(.+?)\$\$', block, s, flags=re.S))
@@ -94,7 +94,7 @@ def output_md(
         files.mkdir(parents=True, exist_ok=True)
         raw = data[mime].encode() if ext == 'svg' else base64.b64decode(data[mime])
         (files/f'{stem}.{ext}').write_bytes(raw)
-        return f'![figure]({files.name}/{stem}.{ext})'
+        return f'<div class="figure" markdown="1">\n![figure]({files.name}/{stem}.{ext})\n</div>'
     return fence(data['text/plain'], 'text') if data.get('text/plain', '').strip() else ''
 
 
@@ -106,7 +106,7 @@ def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
     said = dict(re.findall(r'^#\|\s*(\S+?):?(?:\s+(.*))?$', src, flags=re.M))
     src = re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip()
     shown = [fence(src, 'python')] if src and said.get('echo') != 'false' else []
-    if shown and fold: shown = ['<details markdown="1"><summary>Code</summary>\n\n' + shown[0] + '\n\n</details>']
+    if shown and fold: shown = ['<details class="code" markdown="1"><summary>Code</summary>\n\n' + shown[0] + '\n\n</details>']
     if said.get('output') != 'false':
         shown += [output_md(o, files, f'{i}_{j}') for j,o in enumerate(cell.outputs)]
     return '\n\n'.join(s for s in shown if s)
@@ -248,7 +248,8 @@ def first_line(node, source:str) -> str:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)): return (ast.get_docstring(node) or '').split('\n')[0]
     line = source.splitlines()[node.lineno - 1]
     comment = re.search(r'\s#\s(.+)$', line)
-    return comment[1] if comment else f'`{line[:60]}{"…" if len(line) > 60 else ""}`'
+    shown = line.split('|')[0][:60] # a table can't hold what `|` parts
+    return comment[1] if comment else f'`{shown}{"…" if shown != line else ""}`'
 
 
 def api_md(
