@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,7 +27,6 @@ from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recip
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 
-COMPOSERS = ('bach', 'monteverdi', 'beethoven')
 GENERATORS = { # name: architecture, size, epochs, training works, epochs after which a copy is kept
     'lstm-small': ('awd_lstm', 'small', 24, 'all', (2, 8)),
     'transformer-small': ('transformer', 'small', 12, 'all', (3,)),
@@ -70,9 +70,7 @@ class CoreSeconds(Callback):
 
 def open_corpus(out:Path) -> Corpus:
     "The free part of the built-in corpus."
-    if not (out/'store').is_dir():
-        whole = music21_corpus(COMPOSERS)
-        whole.select((~whole.manifest['reserved']).to_numpy().nonzero()[0]).save(out/'store')
+    if not (out/'store').is_dir(): music21_corpus(free=True).save(out/'store')
     return Corpus.load(out/'store')
 
 
@@ -160,10 +158,29 @@ def figures_of(name:str, corpus:Corpus, out:Path, model) -> dict: # `Estimate`s 
     return dict(auc=str(found['auc']), baselines={k: str(v) for k, v in found['baselines'].items()}, by_kind=kinds)
 
 
+RIGHTS = ('Trained on scores that come with the package music21 and whose files reserve no rights to derived works: chorales by Bach '
+          '(mostly typed by Margaret Greentree, by permission), madrigals by Monteverdi and quartets by Beethoven (most files say '
+          'nothing of rights). No score is passed on; who publishes what the model writes should mind how much of it is copied.')
+SHIPPED = ('lstm-small', 'lstm-base', 'transformer-small', 'composer', 'critic')
+
+
+def ship(name:str, corpus:Corpus, out:Path, place:Path):
+    "Round a model, measure it as it is then, and put it where the package takes it from."
+    with TemporaryDirectory() as spare:
+        trained = load_model(out/name)
+        model = load_model(save_model(trained, Path(spare)/name, dtype='bf16', **trained.card))
+        card = {'name': f'musiclm {name}', **model.card, 'figures': figures_of(name, corpus, out, model), 'licence': 'apache-2.0',
+                'licence_notes': RIGHTS, 'split': 'Works of one composition stand in one split: training, validation or test.',
+                'command': 'python data/make_models.py --out out/models --ship data/ready'}
+        save_model(model, place/name, dtype='bf16', **card)
+    print(name, json.dumps(card['figures'], indent=1), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='where they are kept')
     parser.add_argument('--only', nargs='*', default=[*GENERATORS, *JUDGES, 'critic'])
+    parser.add_argument('--ship', type=Path, help='put the models of the package there, rounded and measured: data/ready')
     args = parser.parse_args()
     torch.set_num_threads(1)
     corpus = open_corpus(args.out)
@@ -172,6 +189,8 @@ def main():
         if name in GENERATORS: train_generator(name, corpus, args.out)
         elif name in JUDGES: train_judge(name, corpus, args.out)
         else: train_critic(corpus, args.out)
+    if args.ship:
+        for name in SHIPPED: ship(name, corpus, args.out, args.ship)
 
 
 if __name__ == '__main__': main()

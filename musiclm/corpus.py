@@ -769,10 +769,13 @@ def music21_corpus(
     encoder=None, # None: `NotewiseEncoder()`
     max_pieces:int=None, # About so many, always the same, of every composer and split; None: all
     part_map='auto', # Which track is which part; 'auto' leaves it to the manifests
+    free:bool=False, # Only scores that reserve no rights to derived works: what one trains on may then be published
     **building, # out, composer_tokens, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work
     "A corpus that ships inside the installed music21 package."
     manifest = music21_manifest(names)
+    if free: manifest = manifest[~manifest['reserved']].reset_index(drop=True)
+    if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
     if max_pieces: manifest = some_pieces(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, **building)

@@ -21,8 +21,8 @@ import symusic
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import (BOS, EOS, PAD, SPECIAL, ByRow, ChordwiseEncoder, Encoder, EncodingConfig, NotewiseEncoder,
-                            Vocab, composer_slugs, composer_tokens, fold_octaves, torch)
+from .tokens import (BOS, EOS, OWN_ENCODERS, PAD, SPECIAL, ByRow, ChordwiseEncoder, Encoder, EncodingConfig,
+                            NotewiseEncoder, Vocab, composer_slugs, composer_tokens, fold_octaves, torch)
 
 # %% ../nbs/02_encoders.ipynb #0042
 TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and nothing lost but what `normalise` says
@@ -530,10 +530,11 @@ def train_bpe(
 def make_encoder(
     config:EncodingConfig, # Options
     itos=None, # Vocabulary, needed by the chordwise scheme only
-): # `NotewiseEncoder`, `ChordwiseEncoder` or `MidiTokEncoder`
+): # `NotewiseEncoder`, `ChordwiseEncoder`, `MidiTokEncoder`, or what `OWN_ENCODERS` has
     "The encoder of a configuration; raises `ValueError` where a stored vocabulary is not the one it should have."
     if config.scheme == 'chordwise': return ChordwiseEncoder(config, itos)
-    encoder = MidiTokEncoder(config=config) if config.scheme == 'miditok' else NotewiseEncoder(config)
+    known = dict(notewise=NotewiseEncoder, miditok=MidiTokEncoder, **OWN_ENCODERS)
+    encoder = known[config.scheme](config=config)
     if itos is not None and list(itos) != encoder.vocab.itos:
         raise ValueError('the stored vocabulary is not that of its encoding: made by another version of musiclm?')
     return encoder
