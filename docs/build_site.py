@@ -73,13 +73,19 @@ def fence(text:str, lang:str='') -> str:
     return f'{ticks}{lang}\n{text.rstrip()}\n{ticks}'
 
 
+def said_md(text:str) -> str:
+    "What a cell printed: long lines wrap, tables scroll."
+    wrap = max(map(len, text.splitlines()), default=0) > 150
+    return fence(text, '{ .text .wrap }' if wrap else 'text') if text.strip() else ''
+
+
 def output_md(
     out:dict, # One output of a code cell
     files:Path, # Folder for pictures
     stem:str, # Start of their names
 ) -> str:
     "One cell output as Markdown."
-    if out.output_type == 'stream': return fence(out.text, 'text') if out.text.strip() else ''
+    if out.output_type == 'stream': return said_md(out.text)
     if out.output_type == 'error': return fence(f'{out.ename}: {out.evalue}', 'text')
     data = out.data
     if 'text/markdown' in data:
@@ -95,7 +101,7 @@ def output_md(
         raw = data[mime].encode() if ext == 'svg' else base64.b64decode(data[mime])
         (files/f'{stem}.{ext}').write_bytes(raw)
         return f'<div class="figure" markdown="1">\n![figure]({files.name}/{stem}.{ext})\n</div>'
-    return fence(data['text/plain'], 'text') if data.get('text/plain', '').strip() else ''
+    return said_md(data.get('text/plain', ''))
 
 
 def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
