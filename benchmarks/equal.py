@@ -7,6 +7,7 @@ A judge reads one encoding. What was written in another is decoded; what begins 
 cut to the length that it hears. Prompts are openings of so many beats, closed at that beat, so that they hold the same
 music in every encoding.
 """
+import argparse
 import json
 import time
 from pathlib import Path
@@ -38,9 +39,24 @@ OPEN = dict(random_freq=1., top_k=None) # every token is drawn
 def kept(place:Path, make) -> dict: # JSON
     "What a file holds, or what `make` gives, which is then written there."
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place, json.dumps(plain(make())).encode())
     return json.loads(place.read_text())
+
+
+def parser_of(
+    name:str, # Of the folder where what is done is kept
+    about:str, # Its first line says what the script does
+    n:int, # Pieces, by default
+    seconds:float=None, # Of each training, by default; None: nothing is trained
+) -> argparse.ArgumentParser:
+    "The options that the scripts share."
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument('--models', type=Path, default=MODELS, help='of data/make_models.py: store, composer, critic, generators')
+    parser.add_argument('--n', type=int, default=n, help='pieces to be judged')
+    if seconds: parser.add_argument('--seconds', type=float, default=seconds, help='of one core, for each training')
+    parser.add_argument('--keep', type=Path, default=KEEP/name, help='where what is done is kept')
+    parser.add_argument('--out', type=Path, default=RESULTS)
+    return parser
 
 
 def recoded(corpus:Corpus, encoder, tables:dict) -> Corpus: # The pieces that have a note table, in another encoding

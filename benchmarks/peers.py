@@ -11,12 +11,10 @@ score of the composers' own music after it went through the encoding. Speed is o
 Chordwise has 4 steps a beat, since its texts would be three times as long otherwise, and its 8,192 commonest chords, in all keys: a
 network spends most of its time on a larger vocabulary. What it cannot spell it replaces by the nearest.
 """
-import argparse
 import json
 import time
-from pathlib import Path
 
-from equal import KEEP, MODELS, OPEN, RESULTS, Jury, all_tables, bits_per_note, kept, recoded, to_grid, train_for, work_sums
+from equal import OPEN, Jury, all_tables, bits_per_note, kept, parser_of, recoded, to_grid, train_for, work_sums
 from machine import machine
 
 from musiclm.composer import judge_hash
@@ -65,13 +63,8 @@ def measure(encoder, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--models', type=Path, default=MODELS, help='of data/make_models.py: store, composer')
-    parser.add_argument('--seconds', type=float, default=240, help='of one core, for each training')
-    parser.add_argument('--n', type=int, default=192, help='pieces to be scored')
+    parser = parser_of('peers', __doc__, n=192, seconds=240)
     parser.add_argument('--encodings', nargs='*', default=[*ENCODINGS], choices=[*ENCODINGS])
-    parser.add_argument('--keep', type=Path, default=KEEP/'peers', help='where what is done is kept')
-    parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     tables, jury, rows = all_tables(corpus), Jury(judge, corpus, args.n), {}

@@ -6,13 +6,10 @@ One generator goes on from openings of test works by every rule of a grid, with 
 judged by the composer classifier (conditional score, 0 for noise and 1 for what the composers wrote), by the critic (share of clips that it takes for
 real), by recall, and by copying: the share of clips with a longer copy of a training work than 95% of real clips have.
 """
-import argparse
 import json
 from itertools import product
-from pathlib import Path
 
-import numpy as np
-from equal import KEEP, MODELS, OPEN, RESULTS, estimate, kept
+from equal import OPEN, estimate, kept, parser_of
 from machine import machine
 
 from musiclm.compare import copying_figures, distance_figures, judge_clips
@@ -51,8 +48,7 @@ class Bench:
         self.index = CopyIndex.of(self.corpus)
         clips, info = real_clips(self.corpus, 'test', args.n_real, LENGTH, PROMPT, seed=99)
         self.real = self.judged(clips, info)
-        train = [self.corpus.tokens(i) for i in self.corpus.indices('train')]
-        unigram = NGram.fit(train, self.corpus.vocab, self.corpus.encoder.config, order=1, transpositions=(0,))
+        unigram = NGram.of(self.corpus, order=1, transpositions=(0,))
         self.floor = conditional(self.judged(*generated_clips(unigram, self.corpus, 'test', 128, LENGTH, PROMPT, 3, **OPEN)))
         self.ceiling = conditional(self.real)
     def judged(self, clips, info): return judge_clips(clips, self.judge, info['work'], info['composer'])
@@ -69,13 +65,9 @@ class Bench:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--models', type=Path, default=MODELS, help='of data/make_models.py: store, composer, critic, generators')
+    parser = parser_of('sampling', __doc__, n=96)
     parser.add_argument('--generator', default='lstm-small', help='one of the models')
-    parser.add_argument('--n', type=int, default=96, help='clips for each rule')
     parser.add_argument('--n-real', type=int, default=256, help='real clips at most')
-    parser.add_argument('--keep', type=Path, default=KEEP/'sampling', help='where what is done is kept')
-    parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
     bench, rows = Bench(args), []
     for values in product(*GRID.values()):

@@ -7,12 +7,10 @@ says how). Measured: bits per note over the first 64 beats of every held-out pie
 openings of held-out pieces; tokens a second of one core in training and in writing. Beside them stand generators of `--models`
 that learnt longer, with the time that each took.
 """
-import argparse
 import json
 import time
-from pathlib import Path
 
-from equal import KEEP, MODELS, OPEN, RESULTS, Jury, all_tables, bits_per_note, kept, opening, recoded, train_for, work_sums
+from equal import OPEN, Jury, all_tables, bits_per_note, kept, opening, parser_of, recoded, train_for, work_sums
 from machine import machine
 
 from musiclm.composer import judge_hash
@@ -35,13 +33,7 @@ def figures(model, held_out, jury) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--models', type=Path, default=MODELS, help='of data/make_models.py: store, composer, generators')
-    parser.add_argument('--seconds', type=float, default=240, help='of one core, for each training')
-    parser.add_argument('--n', type=int, default=128, help='pieces to be scored')
-    parser.add_argument('--keep', type=Path, default=KEEP/'sizes', help='where what is done is kept')
-    parser.add_argument('--out', type=Path, default=RESULTS)
-    args = parser.parse_args()
+    args = parser_of('sizes', __doc__, n=128, seconds=240).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     held_out = recoded(corpus, corpus.encoder, {p: opening(t, BEATS) for p, t in all_tables(corpus, 'test').items()})
     jury, rows, longer = Jury(judge, corpus, args.n), {}, {}

@@ -7,13 +7,11 @@ works; the pause between two of them is drawn evenly from 1 to 20 beats, and kep
 spelling for the same seconds of one core. Measured on the test works: all bits of a work over its notes, those of waits longer than a beat alone, and the score of what it writes
 behind the same eight beats, under one judge, whose longest wait is 12 (see `equal.py`).
 """
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from equal import KEEP, MODELS, OPEN, RESULTS, Jury, all_tables, bits_per_note, estimate, kept, recoded, train_for, work_sums
+from equal import OPEN, Jury, bits_per_note, estimate, kept, parser_of, recoded, train_for, work_sums
 from machine import machine
 
 from musiclm.composer import judge_hash
@@ -72,13 +70,7 @@ def measure(cap, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--models', type=Path, default=MODELS, help='of data/make_models.py: store, composer')
-    parser.add_argument('--seconds', type=float, default=240, help='of one core, for each training')
-    parser.add_argument('--n', type=int, default=192, help='pieces to be scored')
-    parser.add_argument('--keep', type=Path, default=KEEP/'waits', help='where what is done is kept')
-    parser.add_argument('--out', type=Path, default=RESULTS)
-    args = parser.parse_args()
+    args = parser_of('waits', __doc__, n=192, seconds=240).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     works, tables = joined(corpus)
     jury, rows = Jury(judge, works, args.n), {}

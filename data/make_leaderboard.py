@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from make_models import OPEN, RULES, open_corpus, open_generator
+from make_models import RULES, open_corpus, open_generator
 
-from musiclm.compare import leaderboard, plot_leaderboard
+from musiclm.compare import leaderboard
 from musiclm.models import load_model
 from musiclm.notes import write_whole
 from musiclm.report import write_json, write_leaderboard
@@ -34,9 +34,7 @@ def main():
     corpus = open_corpus(args.models)
     judge, critic = load_model(args.models/'composer'), load_model(args.models/'critic')
     generators = {name: open_generator(name, corpus, args.models) for name in (*FINAL, *CHECKPOINTS) if name not in args.without}
-    plain = {name: {'temperature 1': OPEN} for name in CHECKPOINTS}
-    settings = {name: {'temperature 1': OPEN, 'original': RULES['original']} for name in FINAL} | plain
-    settings = {name: settings[name] for name in generators}
+    settings = {name: {k: RULES[k] for k in ('temperature 1', *['original']*(name in FINAL))} for name in generators}
     table = leaderboard(generators, judge, critic, corpus, n=args.n, settings=settings, cache=args.models/'measured')
     about = {k: table.attrs[k] for k in ('floor', 'ceiling', 'human', 'judge_hash', 'critic_hash', 'corpus_hash')}
     write_json(dict(command='python data/make_leaderboard.py --models out/models', n=args.n, **about,

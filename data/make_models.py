@@ -4,8 +4,8 @@
 
 The corpus: chorales by Bach, madrigals by Monteverdi and quartets by Beethoven, as music21 brings them, without what reserves
 rights to derived works. Generators learn from its training works. `reference` hears one half of them, and the critic, which
-listens with it, compares clips of the other half with what generators wrote. The judges begin with random weights. All
-weights are rounded to bfloat16 before anything is measured on them.
+listens with it, compares clips of the other half with what generators wrote. The judges begin with random weights. What is shipped
+is rounded to bfloat16, and the figures of its card are measured after that.
 """
 import argparse
 import json
@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
@@ -74,21 +73,12 @@ def open_corpus(out:Path) -> Corpus:
     return Corpus.load(out/'store')
 
 
-def halves(corpus:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
-    "Every second training work of each composer goes over to another split."
-    half, m = corpus.select(range(len(corpus))), corpus.manifest
-    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
-    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
-    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
-    return half
-
-
 def train_generator(name:str, corpus:Corpus, out:Path, seed:int=0):
     "Train one of `GENERATORS`."
     arch, size, epochs, works, kept = GENERATORS[name]
     set_seed(seed, reproducible=True)
     usual = recipe(arch, size)
-    dls = lm_dataloaders(halves(corpus) if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     clock = CoreSeconds(out/f'.{name}.seconds.json')
     def save(epoch):
@@ -112,16 +102,14 @@ def train_judge(name:str, corpus:Corpus, out:Path, n:int=2400):
 
 def open_generator(name:str, corpus:Corpus, out:Path):
     "One of `GENERATORS`, or an n-gram model of the training works in twelve keys, as in '8-gram'."
-    if not name.endswith('-gram'): return load_model(out/name)
-    train = [corpus.tokens(i) for i in corpus.indices('train')]
-    return NGram.fit(train, corpus.vocab, corpus.encoder.config, order=int(name.removesuffix('-gram')))
+    return NGram.of(corpus, int(name.removesuffix('-gram'))) if name.endswith('-gram') else load_model(out/name)
 
 
 def critic_set(corpus:Corpus, out:Path) -> tuple: # Clips and their table
     "Real clips of the works that `reference` did not hear, and a twin of each by a generator."
     if not (out/'clips'/'clips.npy').is_file():
         generators = {g: open_generator(g, corpus, out) for g in CRITIC['generators']}
-        made = critic_clips(halves(corpus), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
+        made = critic_clips(corpus.halves(), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
                             held_out=CRITIC['held_out'], splits=dict(train='other'))
         save_clips(out/'clips', *made)
     return load_clips(out/'clips')

@@ -259,6 +259,16 @@ def toy_corpus(
     corpus.manifest['split'] = split_by_work(corpus.manifest, seed=seed)
     return corpus
 
+# %% ../nbs/06_corpus.ipynb #cfdcf383
+@patch
+def halves(self:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
+    "Every second training work of each composer goes over to the split 'other'."
+    half, m = self.select(range(len(self))), self.manifest
+    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
+    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
+    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
+    return half
+
 # %% ../nbs/06_corpus.ipynb #001b
 def piece_clips(
     ids:np.ndarray, # Tokens of one piece

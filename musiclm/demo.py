@@ -204,9 +204,8 @@ def run_ready(self:Demo):
 def fit_ngram(self:Demo):
     "The n-gram model of the training works in twelve keys; its order is the best on validation works."
     s, c = self.settings, self.corpus
-    pieces = {split: [c.tokens(i) for i in c.indices(split)] for split in ('train', 'valid')}
-    model = NGram.fit(pieces['train'], c.vocab, c.encoder.config, order=s.ngram_order)
-    model.order = model.best_order(pieces['valid'])
+    model = NGram.of(c, s.ngram_order)
+    model.order = model.best_order([c.tokens(i) for i in c.indices('valid')])
     return model
 
 @patch

@@ -618,6 +618,8 @@ def piece_html(
     best:bool=False, # One of the critic's favourites?
     cut:float=None, # The player stops after so many seconds
     bpm:float=None, # Quarter notes a minute; None: the pieces' own tempos, else 120
+    mark:str=None, # Stands where the rank stands; None: the rank
+    more:str='', # HTML to stand above the roll
 ) -> str: # HTML
     "The card of one piece: critic's verdict, piano roll, player, composer guess, files."
     info, seconds = piece.info, seconds_at(piece.notes, end_step(piece.notes), bpm)
@@ -633,9 +635,9 @@ def piece_html(
     if audio: player = f'<audio controls preload="none" aria-label="Play {label}" src="{data_uri(audio, mime)}"></audio>'
     files = files_html(info.get('files', ()), name, audio and f'{Path(info.get("midi") or name).stem}.wav')
     return (f'<article class="piece{" best" if best else ""}" id="p{rank}" tabindex="-1" aria-label="{label}" '
-            f'{about_piece(piece, rank, seconds)}><header><span class="rank">{rank}</span>'
+            f'{about_piece(piece, rank, seconds)}><header><span class="rank">{rank if mark is None else mark}</span>'
             f'<h3>{label}</h3>{"<span class=badge>critic’s choice</span>" if best else ""}'
-            f'<p>{about}</p>{verdict}</header>{roll_html(piece, name, 160 if best else 120, bpm)}'
+            f'<p>{about}</p>{verdict}</header>{more}{roll_html(piece, name, 160 if best else 120, bpm)}'
             f'<div class="under">{player}{guess_html(info.get("composer")) or "<span></span>"}{files}</div></article>')
 
 # %% ../nbs/18_report.ipynb #0020
@@ -870,10 +872,9 @@ def board_card(
 ) -> str: # HTML
     "A row as a card."
     rank = '–' if pd.isna(row['rank']) else str(row['rank'])
-    card = piece_html(_Linked(piece.notes, piece.prompt_steps, {'name': name}), place, audio)
     said = 'Not ranked: ' + row['ties'] if row['copies'] else f'Not told apart from {row["ties"]}' if row['ties'] else 'Told apart from all others'
-    card = card.replace(f'<span class="rank">{place}</span>', f'<span class="rank">{rank}</span>', 1)
-    return card.replace('<div class="rollbox"', f'<p class="small">{escape(said)}</p>{board_figures(row)}<div class="rollbox"', 1)
+    more = f'<p class="small">{escape(said)}</p>{board_figures(row)}'
+    return piece_html(_Linked(piece.notes, piece.prompt_steps, {'name': name}), place, audio, mark=rank, more=more)
 
 # %% ../nbs/18_report.ipynb #a6970d25
 BOARD_STYLE = '''
@@ -909,5 +910,4 @@ def write_leaderboard(
             f'<section id="all"><h2>Every row, to read and to hear</h2>{cards}</section>')
     foot = f'<footer><div class="wrap">Corpus {a["corpus_hash"]}, critic {a["critic_hash"] or "none"}. This page is one file and needs no network.</div></footer>'
     page = page_html(body, head, foot, 'Leaderboard').replace('</style>', f'{BOARD_STYLE}</style>', 1)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return write_whole(Path(path), page.encode())
+    return write_whole(path, page.encode())

@@ -537,3 +537,23 @@ def test_the_demo_asks_whether_to_train(terminal, answer, flags, ready, place, m
     monkeypatch.setattr('sys.stdin', type('Terminal', (), dict(isatty=lambda self: terminal))())
     monkeypatch.setattr('builtins.input', ask)
     assert call(f'demo --out X {flags}') == 0 and seen == [ready]
+
+
+def test_no_answer_to_the_demo_is_one_line(monkeypatch, capsys):
+    def gone(question): raise EOFError
+    monkeypatch.setattr('sys.stdin', type('Terminal', (), {'isatty': lambda self: True})())
+    monkeypatch.setattr('builtins.input', gone)
+    assert main(['demo']) == 1 and capsys.readouterr().err == 'musiclm demo: no answer: give --ready or --from-scratch\n'
+
+
+def test_a_quiz_takes_ready_models_by_name(place, tmp_path, monkeypatch):
+    monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path)
+    shutil.copytree(place/'gen', tmp_path/'of-the-package')
+    toy_corpus(n=160, beats=96).save(tmp_path/'store') # works enough, and long enough
+    assert call('quiz --pieces of-the-package --n 4 --length 32 --prompt-tokens 16 --store', tmp_path/'store', '--out', tmp_path/'quiz.html') == 0
+    assert (tmp_path/'quiz.html').is_file()
+
+
+def test_what_a_model_card_loads_with_is_there():
+    import musiclm.all as everything
+    assert everything.load_model and everything.from_hub and everything.push_to_hub

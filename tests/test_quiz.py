@@ -183,17 +183,7 @@ def test_the_critic_reads_the_clips_that_were_heard(page, corpus, critic):
 # in the browser
 
 @pytest.fixture
-def opened(browser, page, request):
-    width = getattr(request, 'param', 1400)
-    context = browser.new_context(viewport=dict(width=width, height=900), accept_downloads=True)
-    tab, said = context.new_page(), []
-    tab.on('console', lambda m: said.append(m.text))
-    tab.on('pageerror', lambda e: said.append(str(e)))
-    tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else said.append(r.url))
-    tab.goto(page.as_uri())
-    yield tab
-    context.close()
-    assert not said
+def opened(open_page, page, request): return open_page(page, getattr(request, 'param', 1400))
 
 
 def test_the_script_has_the_interval_of_scipy(opened):

@@ -224,16 +224,7 @@ def listening(tmp_path_factory):
 
 
 @pytest.fixture
-def tab(browser, listening, request):
-    context = browser.new_context(viewport=dict(width=getattr(request, 'param', 1400), height=900), accept_downloads=True)
-    tab, said = context.new_page(), []
-    tab.on('console', lambda m: said.append(m.text))
-    tab.on('pageerror', lambda e: said.append(str(e)))
-    tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else said.append(r.url))
-    tab.goto(listening.as_uri())
-    yield tab
-    context.close()
-    assert not said
+def tab(open_page, listening, request): return open_page(listening, getattr(request, 'param', 1400))
 
 
 def shown(tab): return tab.evaluate('shown().map(card => +card.dataset.rank)')
