@@ -6,10 +6,11 @@
 __all__ = ['PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready', 'whole_or_none',
            'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'check_encoding', 'open_generators',
            'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
-           'training_place', 'train_generator', 'train_composer', 'train_critic', 'note_prompts', 'prompt_tokens_of',
-           'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index', 'pieces_for',
-           'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard',
-           'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'training_place', 'epochs_of', 'train_generator', 'train_composer', 'train_critic', 'note_prompts',
+           'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'training_index',
+           'pieces_for', 'score', 'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of',
+           'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser',
+           'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -204,10 +205,11 @@ def train(args):
     from musiclm.generator import num_distrib, process_group
     from musiclm.notes import check_place
     check_place(args.out, 'model.json')
-    for name in ('epochs', 'bs', 'seq_len', 'length', 'clips', 'lr'):
-        value, least = getattr(args, name), 'over 0' if name == 'lr' else 'at least 1'
-        if value is not None and value < (1e-30 if name == 'lr' else 1):
+    for name in ('epochs', 'minutes', 'bs', 'seq_len', 'length', 'clips', 'lr'):
+        value, least = getattr(args, name), 'over 0' if name in ('lr', 'minutes') else 'at least 1'
+        if value is not None and value < (1e-30 if name in ('lr', 'minutes') else 1):
             raise ValueError(f'--{name.replace("_", "-")} must be {least}, not {value}')
+    if args.epochs and args.minutes: raise ValueError('give --epochs or --minutes, not both')
     if args.what != 'critic':
         if set_ := [k for k in ('generator', 'reference') if getattr(args, k)]:
             raise ValueError(f'--{set_[0]} is no option of a {args.what}')
@@ -245,6 +247,17 @@ def training_place(out) -> Path:
     out = Path(out).resolve()
     return out.with_name(f'.{out.name}.training')
 
+def epochs_of(args, learn) -> int:
+    "How many epochs to train, by --epochs or by --minutes."
+    from fastai.torch_core import rank_distrib
+
+    from musiclm.generator import epochs_within
+    if not args.minutes: return args.epochs or 5
+    epochs, seconds = epochs_within(learn, args.minutes)
+    over = f'; one takes longer than --minutes {args.minutes:g}' if seconds > 60*args.minutes else ''
+    if not rank_distrib(): print(f'{epochs} epoch{"s" if epochs > 1 else ""} of about {max(1, round(seconds))} s{over}', flush=True)
+    return epochs
+
 def train_generator(args, corpus):
     "A language model of the training pieces, and what measures it."
     from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
@@ -262,7 +275,8 @@ def train_generator(args, corpus):
     if args.anew and not rank_distrib(): shutil.rmtree(keep.folder, ignore_errors=True)
     distrib_barrier() # no process looks for checkpoints before they are gone
     if keep.found() and not rank_distrib(): print(f'going on from {keep.found()[-1]}')
-    with together(learn): learn.fit_one_cycle(args.epochs, cbs=keep)
+    epochs = keep.found() and args.minutes and keep.epochs() or epochs_of(args, learn)
+    with together(learn): learn.fit_one_cycle(epochs, cbs=keep)
     return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/21_cli.ipynb #000b
@@ -276,7 +290,7 @@ def train_composer(args, corpus):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')
     dls = composer_dataloaders(clips, info, corpus.encoder, bs=args.bs or 32, seed=args.seed)
     learn = composer_learner(dls, arch=args.arch, size=args.size, start=start, **({'lr': args.lr} if args.lr else {}))
-    learn.fit_one_cycle(args.epochs)
+    learn.fit_one_cycle(epochs_of(args, learn))
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
@@ -301,7 +315,7 @@ def train_critic(args, corpus):
     dls = classifier_dataloaders(clips[use], info['label'][use], valid[use], corpus.encoder, ['fake', 'real'], args.bs or 32,
                                  seed=args.seed)
     learn = critic_learner(dls, arch=args.arch, size=args.size, reference=reference)
-    learn.fit_one_cycle(args.epochs)
+    learn.fit_one_cycle(epochs_of(args, learn))
     calibrate(learn, clips[valid], info['label'][valid])
     def measure():
         found = critic_figures(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)
@@ -487,7 +501,8 @@ def compare(args):
     settings = {o: rule_of(o) for o in args.settings} if args.settings else None
     table = leaderboard(models, judge, critic, corpus, n=args.n, settings=settings, seed=args.seed,
                         cache=Path(args.out)/'measured' if args.out else None)
-    columns = ['rank', 'ties', 'normalised', 'normalised_low', 'normalised_high', 'kernel_distance', 'recall', 'bits_per_note', 'fooling', 'copied_95']
+    columns = ['rank', 'ties', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
+               'bits_per_note', 'fooling', 'copied_95']
     print(table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'))
     print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
     if args.out: save_leaderboard(table, corpus.encoder, args.out)
@@ -621,7 +636,8 @@ COMMANDS = {
     train: ('musiclm train generator store --out models/mine', [
         ('what', dict(choices=['generator', 'composer', 'critic'])), ('store', dict(metavar='STORE')),
         ('--out', dict(required=True, metavar='MODEL')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer, critic)')),
-        ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, default=5)),
+        ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, help='passes over the music (default: 5)')),
+        ('--minutes', dict(type=float, help='train as many epochs as fit into this time, instead of --epochs')),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
         ('--lr', dict(type=float, help='peak learning rate (generator, composer; default: by its size)')),
         ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 1,024)')),

@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'Checkpoints', 'sha', 'unwrapped', 'training_settings', 'differences', 'random_state', 'set_random_state',
            'of_every_process', 'training_state', 'set_curves', 'read_checkpoint', 'GuardedClip', 'GeneratorLearner',
            'process_group', 'together', 'recipe', 'BitsPerNote', 'same_tokens', 'model_from', 'generator_learner',
-           'token_nats', 'batch_nats', 'evaluate_lm']
+           'FirstBatches', 'epochs_within', 'token_nats', 'batch_nats', 'evaluate_lm']
 
 # %% ../nbs/10_generator.ipynb #0002
 import hashlib
@@ -17,6 +17,7 @@ import shutil
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import fastai.callback.progress # gives `Learner` its bars …
 import fastai.callback.schedule # … and `fit_one_cycle`
@@ -52,6 +53,7 @@ class Checkpoints(Callback):
     ):
         self.folder, self.every = Path(folder), every
     def before_fit(self): assert isinstance(self.learn, GeneratorLearner), 'checkpoints are for the Learner of generator_learner'
+    def epochs(self): return json.loads((self.found()[-1]/'training.json').read_text())['settings']['epochs'] # of the training that it is of
     def found(self): return sorted(p for p in self.folder.glob('epoch-*') if (p/'training.json').is_file())
     def after_cancel_fit(self):
         if not self.learn.fault or not self.found(): return
@@ -358,6 +360,32 @@ def generator_learner(
                              moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
     if start is not None: learn.start_hash = sha(*(p.detach().cpu().numpy().tobytes() for p in model.parameters()))
     return learn
+
+# %% ../nbs/10_generator.ipynb #603561be
+class FirstBatches(Callback):
+    "Ends a fit after a few batches, and notes when each was done."
+    def __init__(self, n): self.n, self.times = n, []
+    def after_batch(self):
+        self.times.append(perf_counter())
+        if len(self.times) == self.n: raise CancelFitException
+
+def epochs_within(
+    learn, # A `Learner` before its first fit
+    minutes:float, # To train in
+    batches:int=8, # Of the trial
+) -> tuple: # Whole epochs that fit, at least 1; seconds that one takes
+    "How many epochs fit into a time, by a trial that changes nothing."
+    model, trial = learn.model, FirstBatches(min(batches, len(learn.dls.train)))
+    device = next(model.parameters()).device
+    weights, chance = {k: v.clone() for k, v in model.state_dict().items()}, random_state(device)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=trial)
+    model.load_state_dict(weights)
+    learn.opt = None
+    set_random_state(chance, device)
+    step = float(np.median(np.diff(trial.times))) if len(trial.times) > 1 else 0.
+    step = of_every_process(step, device)[0] # all train for the same number of epochs
+    seconds = step*(len(learn.dls.train) + len(learn.dls.valid)/3) # what is validated is not learnt from
+    return max(1, int(60*minutes/max(seconds, 1e-9))), seconds
 
 # %% ../nbs/10_generator.ipynb #0008
 @torch.no_grad()

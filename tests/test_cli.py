@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -346,6 +347,8 @@ BAD = {
     'train generator store --out X --bs 0': 'bs',
     'train generator store --out X --epochs 0 --size tiny': 'epochs',
     'train generator store --out X --lr 0': 'lr must be over 0',
+    'train generator store --out X --minutes 0': '--minutes must be over 0',
+    'train generator store --out X --minutes 1 --epochs 2': 'give --epochs or --minutes, not both',
     'train generator store --out X --seq-len 0': 'seq-len must be at least 1',
     'train generator store --out X --bs 9999': 'do not fill 9999 rows',
     'train generator store --out X --arch transformer --size tiny --bs 4 --seq-len 16 --epochs 1 --lr 1e18': 'with a lower lr',
@@ -407,6 +410,14 @@ def test_bad_input_as_a_user_meets_it(place):
     assert done.returncode == 1 and done.stdout == '' and 'Traceback' not in done.stderr
     lines = said(done.stderr)
     assert len(lines) == 1 and lines[0].startswith('musiclm generate: foreign holds no model') and tree(place) == before
+
+
+@pytest.mark.parametrize('what, more', [('generator', ''), ('composer', '--length 32 --clips 40'), ('critic', '--length 32 --clips 40 --generator gen')])
+def test_training_takes_the_minutes_it_is_given(place, tmp_path, capsys, what, more):
+    begin = time.perf_counter()
+    assert call(f'train {what} store --minutes .05 --size tiny --bs 8 {more} --out', tmp_path/'m') == 0
+    epochs, seconds = map(int, re.search(r'(\d+) epochs? of about (\d+) s', capsys.readouterr().out).groups())
+    assert epochs >= 1 and seconds >= 1 and time.perf_counter() - begin < 60
 
 
 @pytest.mark.parametrize('argv', [[], ['sing'], ['generate'], ['generate', 'gen', '--out', 'X', '--n', 'many'], ['train', 'dancer', 'store', '--out', 'X']])
