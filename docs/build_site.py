@@ -75,8 +75,8 @@ def fence(text:str, lang:str='') -> str:
 
 def said_md(text:str) -> str:
     "What a cell printed: long lines wrap, tables scroll."
-    wrap = max(map(len, text.splitlines()), default=0) > 150
-    return fence(text, '{ .text .wrap }' if wrap else 'text') if text.strip() else ''
+    wrap = ' .wrap' if max(map(len, text.splitlines()), default=0) > 150 else ''
+    return fence(text, f'{{ .text .said{wrap} }}') if text.strip() else ''
 
 
 def output_md(
@@ -86,7 +86,7 @@ def output_md(
 ) -> str:
     "One cell output as Markdown."
     if out.output_type == 'stream': return said_md(out.text)
-    if out.output_type == 'error': return fence(f'{out.ename}: {out.evalue}', 'text')
+    if out.output_type == 'error': return said_md(f'{out.ename}: {out.evalue}')
     data = out.data
     if 'text/markdown' in data:
         md = data['text/markdown'].removeprefix('---\n').strip() # show_doc begins with a rule

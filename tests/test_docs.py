@@ -1,5 +1,6 @@
 "The builder of the docs site: links between pages, code left alone, and broken links found."
-import importlib.util, shutil
+import importlib.util, re, shlex, shutil
+from configparser import ConfigParser
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,8 @@ import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+
+from musiclm.cli import make_parser
 
 spec = importlib.util.spec_from_file_location('build_site', Path(__file__).parent.parent/'docs'/'build_site.py')
 site = importlib.util.module_from_spec(spec)
@@ -40,7 +43,7 @@ def test_a_page_shows_the_api_and_hides_what_it_should(tmp_path):
     title, md = site.page_md(nb, tmp_path/'notes_files')
     assert title == 'Notes' and md.startswith('# Notes\n\n> All of them\n\n### Score {#score .api}\n\n*Reads.*')
     assert 'show_doc' not in md and 'source' not in md
-    assert '```python\nprint(1)\n```' in md and '````text\n```\n````' in md
+    assert '```python\nprint(1)\n```' in md and '````{ .text .said }\n```\n````' in md
 
 
 def test_broken_links_are_found(tmp_path):
@@ -181,3 +184,45 @@ def test_a_small_site_is_built_linked_searched_and_opened(small, tmp_path, monke
     assert site.broken_links(cfg.doc_path, base) == []
     assert 'core.html#double' in (cfg.doc_path/'search'/'search_index.json').read_text()
     assert site.open_pages(cfg.doc_path, request.getfixturevalue('browser')) == []
+
+
+def page(name): return '\n'.join(c.source for c in nbformat.read(site.root/'nbs'/name, 4).cells if c.cell_type == 'markdown')
+
+
+def shown_commands(): # (file, line) of every `musiclm …` that stands in a block of commands
+    texts = {p.relative_to(site.root).as_posix(): '\n'.join(c.source for c in nbformat.read(p, 4).cells if c.cell_type == 'markdown')
+             for p in sorted((site.root/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts}
+    texts['README.md'] = (site.root/'README.md').read_text(encoding='utf-8')
+    return [(name, line.removeprefix('$ ').strip()) for name, text in texts.items()
+            for block in re.findall(r'^```(?:sh|bash)?\n(.*?)^```', text, flags=re.M|re.S)
+            for line in block.replace('\\\n', ' ').splitlines() if line.removeprefix('$ ').startswith('musiclm ')]
+
+
+def test_commands_that_pages_show_are_understood(capsys):
+    commands, lost = shown_commands(), []
+    assert len(commands) > 20
+    for name, line in commands:
+        words = [w for w in shlex.split(line, comments=True)[1:] if w != '…']
+        try: make_parser().parse_args(words)
+        except SystemExit as e:
+            if e.code: lost.append(f'{name}: {line}: {capsys.readouterr().err.splitlines()[-1]}')
+    assert not lost
+
+
+def test_the_installation_page_names_every_extra():
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(site.root/'settings.ini', encoding='utf-8')
+    extras = {k.removesuffix('_requirements') for k in cfg['DEFAULT'] if k.endswith('_requirements')}
+    assert set(re.findall(r'^\| `(\w+)` \|', page('start/installation.ipynb'), flags=re.M)) - {'make'} == extras
+
+
+def test_words_that_a_newcomer_meets_are_explained():
+    rows = dict(re.findall(r'^\| \[([^\]]+)\]\(\S+\) \| (.+) \|$', page('start/words.ipynb'), flags=re.M))
+    said = {w for words in rows for w in words.split(', ')}
+    wanted = ('token step part work store generator critic judge floor ceiling normalised recall coverage interval tie onset clip '
+              'prompt split vocabulary encoding grammar corpus piece AUC temperature seed epoch checkpoint copying').split()
+    wanted += ['musical Inception score', 'conditional score', 'kernel distance', 'fooling rate', 'bits per note', 'held out', 'no composer']
+    assert set(wanted) <= said and all(text.rstrip()[-1] == '.' for text in rows.values())
+    tables = re.findall(r'(?:^\|.+\n?)+', page('start/words.ipynb'), flags=re.M)
+    words = [re.findall(r'^\| \[([^\]]+)\]', t, flags=re.M) for t in tables]
+    assert [w for t in words for w in sorted(t, key=str.lower)] == [w for t in words for w in t] and len(tables) == 4
