@@ -88,12 +88,13 @@ def output_md(
     if out.output_type == 'stream': return said_md(out.text)
     if out.output_type == 'error': return said_md(f'{out.ename}: {out.evalue}')
     data = out.data
-    if 'text/markdown' in data:
+    if 'text/markdown' in data and 'text/html' not in data: # what has both holds HTML in either
         md = data['text/markdown'].removeprefix('---\n').strip() # show_doc begins with a rule
         md = re.sub(r'^\[source\]\(.*$\n*', '', md, flags=re.M)
         return re.sub(r'^(###+) (.+)$', lambda m: f'{m[1]} {m[2]} {{#{m[2].strip().lower()} .api}}', md, count=1, flags=re.M)
     if 'text/html' in data:
         html = re.sub(r'<style scoped>.*?</style>', '', data['text/html'], flags=re.S)
+        if not re.sub(r'<style.*?</style>', '', html, flags=re.S).strip(): return '' # of a progress bar that has gone
         return '<div class="cell-output">' + re.sub(r'\n\s*\n+', '\n', html.strip()) + '</div>'
     for mime,ext in {'image/svg+xml':'svg', 'image/png':'png', 'image/jpeg':'jpg'}.items():
         if mime not in data: continue

@@ -46,6 +46,12 @@ def test_a_page_shows_the_api_and_hides_what_it_should(tmp_path):
     assert '```python\nprint(1)\n```' in md and '````{ .text .said }\n```\n````' in md
 
 
+def test_tables_are_shown_as_tables_and_gone_progress_bars_not_at_all(tmp_path):
+    both = new_output('display_data', {'text/html': '<table><tr><td>1</td></tr></table>', 'text/markdown': '```html\n<table>\n```'})
+    assert site.output_md(both, tmp_path, 'a') == '<div class="cell-output"><table><tr><td>1</td></tr></table></div>'
+    assert site.output_md(new_output('display_data', {'text/html': '<style>progress { width: 1px; }</style>\n'}), tmp_path, 'a') == ''
+
+
 def test_broken_links_are_found(tmp_path):
     (tmp_path/'a.html').write_text('<h1 id="top">A</h1><a href="b.html#x">b</a><a href="https://example.org">out</a>')
     (tmp_path/'b.html').write_text('<p id="x"></p><a href="a.html#top">a</a><a href="#x">self</a>')
