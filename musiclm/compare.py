@@ -437,7 +437,8 @@ def leaderboard(
             once[g] = what, kept(cache, what, lambda: generator_figures(model, corpus, split))
         what, alone = once[g]
         got = kept(cache, bench.what | what | dict(rule=rule), lambda: bench.measure(model, rule))
-        found[', '.join(filter(None, (g, s)))] = dict(got, figures=got['figures'] | alone, generator=g, setting=s)
+        found[', '.join(filter(None, (g, s)))] = dict(got, figures=got['figures'] | alone, generator=g, setting=s,
+                                                      rule=', '.join(f'{k}={v}' for k, v in rule.items()) or 'as usual')
     return board_of(bench, base, found, rank_by)
 
 # %% ../nbs/17_compare.ipynb #4c3b42ac
@@ -448,7 +449,7 @@ def board_of(
     rank_by:str='score', # Or 'conditional'
 ) -> pd.DataFrame:
     "The table, from what was measured."
-    rows = {name: {k: f[k] for k in ('generator', 'setting')} | bench.row(f, base) for name, f in found.items()}
+    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base) for name, f in found.items()}
     table = rank_paired(pd.DataFrame.from_dict(rows, orient='index'), {name: bench.draws(f)[rank_by] for name, f in found.items()},
                         bench.strata, rank_by)
     floor, ceiling = (bench.scores(base[o]) for o in ('noise', 'real'))

@@ -15,6 +15,7 @@ import json
 import random
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -297,16 +298,18 @@ class BitsPerNote(Metric):
 
 # %% ../nbs/10_generator.ipynb #dd291d94
 def same_tokens(
-    model, # A generator
-    vocab, # Of a corpus
+    model, # Reads tokens: a generator, a critic or a composer classifier
+    vocab, # Of a corpus, or of a generator
     encoding, # Its `EncodingConfig`
+    says:str='the generator to start from reads other tokens than the corpus has ({}): encode the music as it wants it',
+    composers:bool=True, # Must they know the same composers, too? Their tokens are in no clip
 ):
-    "Raise `ValueError` where a model reads other tokens than a corpus has."
-    ours, theirs = (json.loads(o.to_json()) for o in (model.encoding, encoding))
+    "Raise `ValueError` where a model reads other tokens than those; `says` is what, with {} for the difference."
+    ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json()) for o in (model.encoding, encoding))
     differ = [f'{k} {ours.get(k)} against {theirs.get(k)}' for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-    if not differ and model.vocab == vocab: return
-    says = ', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'
-    raise ValueError(f'the generator to start from reads other tokens than the corpus has ({says}): encode the music as it wants it')
+    n = None if composers else min(len(model.vocab), len(vocab)) # composers stand last
+    if not differ and model.vocab.itos[:n] == vocab.itos[:n]: return
+    raise ValueError(says.format(', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'))
 
 def model_from(
     start, # A folder of `save_model`, a module or a `Learner`

@@ -170,6 +170,23 @@ def test_a_store_grows_by_a_composer(place, capsys):
     assert Corpus.load(place/'X').encoder.config == found.encoder.config
 
 
+def test_a_store_is_not_lost_to_another_source(place, capsys):
+    shutil.copytree(place/'midi', place/'a')
+    assert call('encode midi --out X --workers 1') == 0
+    before = tree(place), (place/'X'/'manifest.parquet').read_bytes()
+    capsys.readouterr()
+    for other in ('a', 'music21:bach'):
+        assert call(f'encode {other} --out X --workers 1') == 1
+        lines = said(capsys.readouterr().err)
+        assert len(lines) == 1 and str(place/'midi') in lines[0] and other in lines[0].split('lose it to')[1]
+    assert (tree(place), (place/'X'/'manifest.parquet').read_bytes()) == before
+    Corpus.load(place/'X').select([0, 1]).save(place/'X') # it is remembered where a part is stored
+    assert call('encode a --out X --workers 1') == 1
+    assert call('encode midi --out X --workers 1 --max-wait 6') == 0 and len(Corpus.load(place/'X')) == 40
+    (place/'X'/'sources.json').unlink() # a store of before
+    assert call('encode a --out X --workers 1') == 0
+
+
 def test_models_of_a_store_with_composers(place, capsys):
     assert call('encode midi --out a --composer-tokens --workers 1') == 0
     assert call(f'train generator a --out X/gen {TINY}') == 0
@@ -303,9 +320,10 @@ BAD = {
     'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
     'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
     'generate gen --out midi --n 1 --tokens 5': 'midi',
-    'generate alien --out X --critic critic --n 2 --best 1': 'reads another encoding than the generator writes: give another one with --critic',
+    'generate alien --out X --critic critic --n 2 --best 1': 
+        'the critic reads other tokens than the generator writes (max_wait 12 against 6): give another one with --critic',
     'generate lstm-huge --out X': 'lstm-huge',
-    'score alien --composer who --n 4': 'give another one with --composer',
+    'score alien --composer who --n 4': '(max_wait 12 against 6): give another one with --composer',
     'demo --ready --from-scratch --out X': 'not both',
     'generate gen --out X --critic nowhere': 'nowhere',
     'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
@@ -466,6 +484,16 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert call(line, 'X') == 1 and call(line, 'X', '--anew') == 0
     for name in ('X', 'whole'): shutil.rmtree(place/name)
     assert tree(place) == before
+
+
+@pytest.mark.parametrize('what', [f'generator store {TINY}', f'composer store {CLIPS}', f'critic store --generator gen {CLIPS}'])
+def test_a_training_writes_rows_to_standard_output_and_no_bars_into_files(place, what, capsys):
+    assert call(f'train {what} --out X') == 0
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()]
+    rows = rows[[row[0] for row in rows].index('epoch'):]
+    assert rows[0][:3] == ['epoch', 'train_loss', 'valid_loss'] and rows[1][0] == '0' and float(rows[1][2]) > 0
+    assert '\r' not in said.out and '\u2588' not in said.out and said.err == ''
 
 
 def test_fine_tuning_by_the_command(place, capsys):
