@@ -105,6 +105,16 @@ def output_md(
     return said_md(data.get('text/plain', ''))
 
 
+def joined(outputs) -> list:
+    "Outputs, with what was printed bit by bit in one."
+    found = []
+    for o in outputs:
+        if found and o.output_type == found[-1].output_type == 'stream' and o.name == found[-1].name:
+            found[-1] = nbformat.v4.new_output('stream', name=o.name, text=found[-1].text + o.text)
+        else: found.append(o)
+    return found
+
+
 def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
     "One cell of a processed notebook as Markdown; `fold` hides its code behind a click."
     src = cell.get('source', '')
@@ -115,7 +125,7 @@ def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
     shown = [fence(src, 'python')] if src and said.get('echo') != 'false' else []
     if shown and fold: shown = ['<details class="code" markdown="1"><summary>Code</summary>\n\n' + shown[0] + '\n\n</details>']
     if said.get('output') != 'false':
-        shown += [output_md(o, files, f'{i}_{j}') for j,o in enumerate(cell.outputs)]
+        shown += [output_md(o, files, f'{i}_{j}') for j,o in enumerate(joined(cell.outputs))]
     return '\n\n'.join(s for s in shown if s)
 
 

@@ -52,6 +52,12 @@ def test_tables_are_shown_as_tables_and_gone_progress_bars_not_at_all(tmp_path):
     assert site.output_md(new_output('display_data', {'text/html': '<style>progress { width: 1px; }</style>\n'}), tmp_path, 'a') == ''
 
 
+def test_what_was_printed_bit_by_bit_is_one_block(tmp_path):
+    bits = [new_output('stream', text=s) for s in ('a\n', 'b\n')] + [new_output('execute_result', {'text/plain': '1'}), new_output('stream', text='c')]
+    md = site.cell_md(new_code_cell('train()', outputs=bits), tmp_path, 0)
+    assert '\na\nb\n```' in md and md.count('.said') == 3
+
+
 def test_broken_links_are_found(tmp_path):
     (tmp_path/'a.html').write_text('<h1 id="top">A</h1><a href="b.html#x">b</a><a href="https://example.org">out</a>')
     (tmp_path/'b.html').write_text('<p id="x"></p><a href="a.html#top">a</a><a href="#x">self</a>')
