@@ -73,21 +73,28 @@ def fence(text:str, lang:str='') -> str:
     return f'{ticks}{lang}\n{text.rstrip()}\n{ticks}'
 
 
+def said_md(text:str) -> str:
+    "What a cell printed: long lines wrap, tables scroll."
+    wrap = ' .wrap' if max(map(len, text.splitlines()), default=0) > 150 else ''
+    return fence(text, f'{{ .text .said{wrap} }}') if text.strip() else ''
+
+
 def output_md(
     out:dict, # One output of a code cell
     files:Path, # Folder for pictures
     stem:str, # Start of their names
 ) -> str:
     "One cell output as Markdown."
-    if out.output_type == 'stream': return fence(out.text, 'text') if out.text.strip() else ''
-    if out.output_type == 'error': return fence(f'{out.ename}: {out.evalue}', 'text')
+    if out.output_type == 'stream': return said_md(out.text)
+    if out.output_type == 'error': return said_md(f'{out.ename}: {out.evalue}')
     data = out.data
-    if 'text/markdown' in data:
+    if 'text/markdown' in data and 'text/html' not in data: # what has both holds HTML in either
         md = data['text/markdown'].removeprefix('---\n').strip() # show_doc begins with a rule
         md = re.sub(r'^\[source\]\(.*$\n*', '', md, flags=re.M)
         return re.sub(r'^(###+) (.+)$', lambda m: f'{m[1]} {m[2]} {{#{m[2].strip().lower()} .api}}', md, count=1, flags=re.M)
     if 'text/html' in data:
         html = re.sub(r'<style scoped>.*?</style>', '', data['text/html'], flags=re.S)
+        if not re.sub(r'<style.*?</style>', '', html, flags=re.S).strip(): return '' # of a progress bar that has gone
         return '<div class="cell-output">' + re.sub(r'\n\s*\n+', '\n', html.strip()) + '</div>'
     for mime,ext in {'image/svg+xml':'svg', 'image/png':'png', 'image/jpeg':'jpg'}.items():
         if mime not in data: continue
@@ -95,7 +102,17 @@ def output_md(
         raw = data[mime].encode() if ext == 'svg' else base64.b64decode(data[mime])
         (files/f'{stem}.{ext}').write_bytes(raw)
         return f'<div class="figure" markdown="1">\n![figure]({files.name}/{stem}.{ext})\n</div>'
-    return fence(data['text/plain'], 'text') if data.get('text/plain', '').strip() else ''
+    return said_md(data.get('text/plain', ''))
+
+
+def joined(outputs) -> list:
+    "Outputs, with what was printed bit by bit in one."
+    found = []
+    for o in outputs:
+        if found and o.output_type == found[-1].output_type == 'stream' and o.name == found[-1].name:
+            found[-1] = nbformat.v4.new_output('stream', name=o.name, text=found[-1].text + o.text)
+        else: found.append(o)
+    return found
 
 
 def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
@@ -108,7 +125,7 @@ def cell_md(cell:dict, files:Path, i:int, fold:bool=False) -> str:
     shown = [fence(src, 'python')] if src and said.get('echo') != 'false' else []
     if shown and fold: shown = ['<details class="code" markdown="1"><summary>Code</summary>\n\n' + shown[0] + '\n\n</details>']
     if said.get('output') != 'false':
-        shown += [output_md(o, files, f'{i}_{j}') for j,o in enumerate(cell.outputs)]
+        shown += [output_md(o, files, f'{i}_{j}') for j,o in enumerate(joined(cell.outputs))]
     return '\n\n'.join(s for s in shown if s)
 
 
