@@ -359,7 +359,7 @@ def match_rows(
         else: found[key] = (inside, tune, row)
     used = {inside for inside, _, _ in found.values()}
     left = [i for i in files if i not in used]
-    more = f', like {len(left) - 1} other scores' if len(left) > 1 else ''
+    more = f', like {len(left) - 1} other score{"s"*(len(left) > 2)}' if len(left) > 1 else ''
     if left: errors.append((left[0], f'not in {Path(source).name}{more}'))
     order = {inside: k for k, inside in enumerate(files)}
     return sorted(found.values(), key=lambda f: order[f[0]]), errors
