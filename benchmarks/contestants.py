@@ -9,7 +9,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
@@ -41,22 +40,13 @@ def open_corpus(models:Path) -> Corpus:
     return Corpus.load(models/'store')
 
 
-def halves(corpus:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
-    "Every second training work of each composer goes over to another split."
-    half, m = corpus.select(range(len(corpus))), corpus.manifest
-    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
-    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
-    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
-    return half
-
-
 def contestant(name:str, corpus:Corpus, models:Path, seed:int=0): # A generator
     "Train a run of `RUNS`, or read it."
     arch, size, epochs, works, kept = RUNS[name.partition('@')[0]]
     if (models/name/'model.json').is_file(): return load_model(models/name)
     set_seed(seed, reproducible=True)
     usual = recipe(arch, size)
-    dls = lm_dataloaders(halves(corpus) if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     begin = time.perf_counter()
     keep = KeepCopies(kept, lambda epoch: models/f'{name}@{epoch}')
@@ -91,7 +81,7 @@ def judge(name:str, corpus:Corpus, models:Path, n:int=2400, length:int=256): # A
 
 def ngram(corpus:Corpus, order:int=8) -> NGram:
     "The n-gram model of the training works in twelve keys."
-    return NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=order)
+    return NGram.of(corpus, order)
 
 
 def main():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contestants import contestant, halves, judge, ngram, open_corpus
+from contestants import contestant, judge, ngram, open_corpus
 from fastai.torch_core import set_seed
 from machine import machine
 from scipy.special import comb, logit
@@ -52,7 +52,7 @@ class Bench:
     "The corpus, and what stands in the folder of models."
     def __init__(self, models:Path):
         self.models, self.corpus = models, open_corpus(models)
-        self.halves = halves(self.corpus)
+        self.halves = self.corpus.halves()
     def generator(self, name): return ngram(self.corpus) if name == 'ngram' else contestant(name, self.corpus, self.models)
     def clips(self, name): # Clips and their table
         place, c = self.models/'clips'/name.replace(' ', '_'), CRITICS[name]

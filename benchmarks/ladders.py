@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from contestants import contestant, judge, ngram, open_corpus
+from equal import kept
 from machine import machine
 from scipy.stats import kendalltau, spearmanr
 
@@ -94,14 +95,6 @@ def rung_clips(bench:Bench, ladder:str, rung, seed:int, n:int=None) -> tuple: # 
         return bench.generated(bench.ngram, n, seed)
     if ladder == 'checkpoints': return bench.generated(bench.generator(f'lstm@{rung}'), n, seed)
     return bench.generated(bench.generator('lstm'), n, seed, temperature=rung)
-
-
-def kept(place:Path, make) -> dict: # JSON
-    "What a file holds, or what `make` gives, which is then written there."
-    if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(place, json.dumps(plain(make())).encode())
-    return json.loads(place.read_text())
 
 
 TWICE = ('checkpoints', 'temperature', 'invert') # ladders without a gate: two seeds are enough

@@ -4,15 +4,15 @@
 
 The corpus: chorales by Bach, madrigals by Monteverdi and quartets by Beethoven, as music21 brings them, without what reserves
 rights to derived works. Generators learn from its training works. `reference` hears one half of them, and the critic, which
-listens with it, compares clips of the other half with what generators wrote. The judges begin with random weights. All
-weights are rounded to bfloat16 before anything is measured on them.
+listens with it, compares clips of the other half with what generators wrote. The judges begin with random weights. What is shipped
+is rounded to bfloat16, and the figures of its card are measured after that.
 """
 import argparse
 import json
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
@@ -26,7 +26,6 @@ from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recip
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 
-COMPOSERS = ('bach', 'monteverdi', 'beethoven')
 GENERATORS = { # name: architecture, size, epochs, training works, epochs after which a copy is kept
     'lstm-small': ('awd_lstm', 'small', 24, 'all', (2, 8)),
     'transformer-small': ('transformer', 'small', 12, 'all', (3,)),
@@ -70,19 +69,8 @@ class CoreSeconds(Callback):
 
 def open_corpus(out:Path) -> Corpus:
     "The free part of the built-in corpus."
-    if not (out/'store').is_dir():
-        whole = music21_corpus(COMPOSERS)
-        whole.select((~whole.manifest['reserved']).to_numpy().nonzero()[0]).save(out/'store')
+    if not (out/'store').is_dir(): music21_corpus(free=True).save(out/'store')
     return Corpus.load(out/'store')
-
-
-def halves(corpus:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
-    "Every second training work of each composer goes over to another split."
-    half, m = corpus.select(range(len(corpus))), corpus.manifest
-    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
-    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
-    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
-    return half
 
 
 def train_generator(name:str, corpus:Corpus, out:Path, seed:int=0):
@@ -90,7 +78,7 @@ def train_generator(name:str, corpus:Corpus, out:Path, seed:int=0):
     arch, size, epochs, works, kept = GENERATORS[name]
     set_seed(seed, reproducible=True)
     usual = recipe(arch, size)
-    dls = lm_dataloaders(halves(corpus) if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     clock = CoreSeconds(out/f'.{name}.seconds.json')
     def save(epoch):
@@ -114,16 +102,14 @@ def train_judge(name:str, corpus:Corpus, out:Path, n:int=2400):
 
 def open_generator(name:str, corpus:Corpus, out:Path):
     "One of `GENERATORS`, or an n-gram model of the training works in twelve keys, as in '8-gram'."
-    if not name.endswith('-gram'): return load_model(out/name)
-    train = [corpus.tokens(i) for i in corpus.indices('train')]
-    return NGram.fit(train, corpus.vocab, corpus.encoder.config, order=int(name.removesuffix('-gram')))
+    return NGram.of(corpus, int(name.removesuffix('-gram'))) if name.endswith('-gram') else load_model(out/name)
 
 
 def critic_set(corpus:Corpus, out:Path) -> tuple: # Clips and their table
     "Real clips of the works that `reference` did not hear, and a twin of each by a generator."
     if not (out/'clips'/'clips.npy').is_file():
         generators = {g: open_generator(g, corpus, out) for g in CRITIC['generators']}
-        made = critic_clips(halves(corpus), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
+        made = critic_clips(corpus.halves(), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
                             held_out=CRITIC['held_out'], splits=dict(train='other'))
         save_clips(out/'clips', *made)
     return load_clips(out/'clips')
@@ -160,10 +146,29 @@ def figures_of(name:str, corpus:Corpus, out:Path, model) -> dict: # `Estimate`s 
     return dict(auc=str(found['auc']), baselines={k: str(v) for k, v in found['baselines'].items()}, by_kind=kinds)
 
 
+RIGHTS = ('Trained on scores that come with the package music21 and whose files reserve no rights to derived works: chorales by Bach '
+          '(mostly typed by Margaret Greentree, by permission), madrigals by Monteverdi and quartets by Beethoven (most files say '
+          'nothing of rights). No score is passed on; who publishes what the model writes should mind how much of it is copied.')
+SHIPPED = ('lstm-small', 'lstm-base', 'transformer-small', 'composer', 'critic')
+
+
+def ship(name:str, corpus:Corpus, out:Path, place:Path):
+    "Round a model, measure it as it is then, and put it where the package takes it from."
+    with TemporaryDirectory() as spare:
+        trained = load_model(out/name)
+        model = load_model(save_model(trained, Path(spare)/name, dtype='bf16', **trained.card))
+        card = {'name': f'musiclm {name}', **model.card, 'figures': figures_of(name, corpus, out, model), 'licence': 'apache-2.0',
+                'licence_notes': RIGHTS, 'split': 'Works of one composition stand in one split: training, validation or test.',
+                'command': 'python data/make_models.py --out out/models --ship data/ready'}
+        save_model(model, place/name, dtype='bf16', **card)
+    print(name, json.dumps(card['figures'], indent=1), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='where they are kept')
     parser.add_argument('--only', nargs='*', default=[*GENERATORS, *JUDGES, 'critic'])
+    parser.add_argument('--ship', type=Path, help='put the models of the package there, rounded and measured: data/ready')
     args = parser.parse_args()
     torch.set_num_threads(1)
     corpus = open_corpus(args.out)
@@ -172,6 +177,8 @@ def main():
         if name in GENERATORS: train_generator(name, corpus, args.out)
         elif name in JUDGES: train_judge(name, corpus, args.out)
         else: train_critic(corpus, args.out)
+    if args.ship:
+        for name in SHIPPED: ship(name, corpus, args.out, args.ship)
 
 
 if __name__ == '__main__': main()

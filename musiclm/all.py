@@ -9,10 +9,10 @@ __all__ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'cal
            'real_clips', 'best_of', 'clips_of', 'critic_clips', 'critic_learner', 'generated_clips', 'RandomTranspose',
            'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder', 'make_encoder',
            'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe', 'together',
-           'inception_score', 'ARCHS', 'load_model', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
-           'transpose', 'write_midi', 'report_folder', 'write_report', 'Piece', 'held_out_prompts', 'sample',
-           'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig',
-           'NotewiseEncoder', 'Vocab']
+           'inception_score', 'ARCHS', 'from_hub', 'load_model', 'model_card', 'push_to_hub', 'ready_models',
+           'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'report_folder',
+           'write_report', 'Piece', 'held_out_prompts', 'sample', 'sample_iter', 'plot_confusion', 'plot_curves',
+           'plot_roll', 'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder', 'Vocab']
 
 # %% ../nbs/22_all.ipynb #0002
 from .callbacks import MusicalInceptionScore
@@ -27,7 +27,7 @@ from .data import RandomTranspose, TokenBlock, classifier_dataloaders, lm_datalo
 from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
 from .generator import Checkpoints, evaluate_lm, generator_learner, recipe, together
 from .metrics import inception_score
-from .models import ARCHS, load_model, save_model
+from .models import ARCHS, from_hub, load_model, model_card, push_to_hub, ready_models, save_model
 from .ngram import NGram
 from .notes import ScoreError, note_table, read_score, transpose, write_midi
 from .report import report_folder, write_report
@@ -42,7 +42,7 @@ _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'calib
          'real_clips', 'best_of', 'clips_of', 'critic_clips', 'critic_learner', 'generated_clips', 'RandomTranspose',
          'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder', 'make_encoder',
          'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe', 'together',
-         'inception_score', 'ARCHS', 'load_model', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
+         'inception_score', 'ARCHS', 'from_hub', 'load_model', 'model_card', 'push_to_hub', 'ready_models', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
          'transpose', 'write_midi', 'report_folder', 'write_report', 'Piece', 'held_out_prompts', 'sample',
          'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig',
          'NotewiseEncoder', 'Vocab']

@@ -259,6 +259,16 @@ def toy_corpus(
     corpus.manifest['split'] = split_by_work(corpus.manifest, seed=seed)
     return corpus
 
+# %% ../nbs/06_corpus.ipynb #cfdcf383
+@patch
+def halves(self:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
+    "Every second training work of each composer goes over to the split 'other'."
+    half, m = self.select(range(len(self))), self.manifest
+    works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
+    other = works['work'][works.groupby('composer').cumcount() % 2 == 1]
+    half.manifest['split'] = np.where(m['work'].isin(other), 'other', m['split'])
+    return half
+
 # %% ../nbs/06_corpus.ipynb #001b
 def piece_clips(
     ids:np.ndarray, # Tokens of one piece
@@ -769,10 +779,13 @@ def music21_corpus(
     encoder=None, # None: `NotewiseEncoder()`
     max_pieces:int=None, # About so many, always the same, of every composer and split; None: all
     part_map='auto', # Which track is which part; 'auto' leaves it to the manifests
+    free:bool=False, # Only scores that reserve no rights to derived works: what one trains on may then be published
     **building, # out, composer_tokens, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
 ) -> Corpus: # Split by work
     "A corpus that ships inside the installed music21 package."
     manifest = music21_manifest(names)
+    if free: manifest = manifest[~manifest['reserved']].reset_index(drop=True)
+    if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
     if max_pieces: manifest = some_pieces(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, **building)

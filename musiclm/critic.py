@@ -436,10 +436,11 @@ def auc_difference(
     "Difference of two areas under the ROC curve, with a paired interval clustered by `groups`."
     n, y = len(labels), np.asarray(labels).astype(bool)
     codes, n_groups = cluster_codes(n, groups)
-    weights = bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata))[:, codes]
+    strata = stratum_codes(codes, n_groups, strata)
+    weights = bootstrap_weights(n_groups, n_boot, seed, strata)[:, codes]
     area = lambda s, w: _weighted_auc(np.asarray(s, float), y, w)
     both = [area(scores, w) - area(others, w) for w in (np.ones((1, n)), weights)]
-    return estimate_from(both[0][0], both[1], n, level, (-1, 1))
+    return estimate_from(both[0][0], both[1], n, level, (-1, 1), strata)
 
 # %% ../nbs/15_critic.ipynb #bf84da5a
 def fake_kinds(

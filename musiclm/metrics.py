@@ -147,11 +147,13 @@ def estimate_from(
     n:int, # Items
     level:float=.95, # Of the interval
     bounds=(-np.inf, np.inf), # Values that the figure can take
+    strata=None, # (n_groups,) stratum of each cluster that was drawn; None: clusters are many
 ) -> Estimate:
-    "An `Estimate` of `value` from the spread of its `resampled` values about their mean."
+    "An `Estimate` of `value` from the spread of its `resampled` values about their mean, widened as by Student where clusters are few."
     dev = np.asarray(resampled, float)
     dev = dev[np.isfinite(dev)] - np.nanmean(dev)
-    low, high = np.clip(value + np.quantile(dev, [(1 - level)/2, (1 + level)/2]), *bounds)
+    wide = 1. if strata is None else student_t.ppf((1 + level)/2, len(strata) - len(np.unique(strata)))/norm.ppf((1 + level)/2)
+    low, high = np.clip(value + wide*np.quantile(dev, [(1 - level)/2, (1 + level)/2]), *bounds)
     return Estimate(float(value), float(dev.std()), float(low), float(high), n, level)
 
 
@@ -171,8 +173,9 @@ def bootstrap_interval(
     codes, n_groups = cluster_codes(len(v), groups)
     sums = np.zeros((n_groups, v.shape[1] + 1))
     np.add.at(sums, codes, np.c_[v, np.ones(len(v))])  # (G, d + 1), the last column counts items
-    drawn = bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata)) @ sums  # (n_boot, d + 1)
-    return estimate_from(statistic(v.mean(0)), statistic(drawn[:, :-1]/drawn[:, -1:]), len(v), level, bounds)
+    strata = stratum_codes(codes, n_groups, strata)
+    drawn = bootstrap_weights(n_groups, n_boot, seed, strata) @ sums  # (n_boot, d + 1)
+    return estimate_from(statistic(v.mean(0)), statistic(drawn[:, :-1]/drawn[:, -1:]), len(v), level, bounds, strata)
 
 # %% ../nbs/03_metrics.ipynb #0018
 def entropy(p) -> np.ndarray: # Shape of `p` without its last axis, in nats
@@ -363,8 +366,9 @@ def auc(
     if y.all() or not y.any():
         raise ValueError('one class is missing: the area under the curve needs real and generated clips')
     codes, n_groups = cluster_codes(len(s), groups)
-    drawn = _weighted_auc(s, y, bootstrap_weights(n_groups, n_boot, seed, stratum_codes(codes, n_groups, strata))[:, codes])
-    return estimate_from(_weighted_auc(s, y, np.ones((1, len(s))))[0], drawn, len(s), level, (0, 1))
+    strata = stratum_codes(codes, n_groups, strata)
+    drawn = _weighted_auc(s, y, bootstrap_weights(n_groups, n_boot, seed, strata)[:, codes])
+    return estimate_from(_weighted_auc(s, y, np.ones((1, len(s))))[0], drawn, len(s), level, (0, 1), strata)
 
 # %% ../nbs/03_metrics.ipynb #0039
 def _check_embeddings(x, y, least=2):

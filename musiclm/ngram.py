@@ -117,6 +117,16 @@ def fit(
         keys.append(level_keys); counts.append(level_counts)
     return cls(vocab, encoding, keys, counts)
 
+@patch(cls_method=True)
+def of(
+    cls:NGram,
+    corpus, # A `Corpus` with a split
+    order:int=8, # Highest order
+    **kwargs, # As of `NGram.fit`
+) -> NGram:
+    "Count the n-grams of a corpus's training works."
+    return cls.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order, **kwargs)
+
 # %% ../nbs/09_ngram.ipynb #000e
 def pick(
     values, # (n,)

@@ -6,17 +6,18 @@
 __all__ = ['NOTE_COLUMNS', 'TABLE_COLUMNS', 'PART_TRACKS', 'MAX_BEATS', 'KEYBOARD_NAMES', 'MELODY_NAMES', 'BACKING_PROGRAMS',
            'PART_MAPS', 'MAX_BYTES', 'CHUNK', 'parse_midi', 'GRACE_BEATS', 'MAX_TAGS', 'MAX_CELLS', 'MAX_METRE',
            'MAX_BAR', 'MAX_ROW', 'MAX_EFFORT', 'METRE_UNKNOWN', 'BESIDE_NOTES', 'CONTENTS', 'ONE_AT_A_TIME',
-           'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'ScoreError', 'note_table', 'as_table', 'table_rows',
-           'transpose', 'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic', 'write_midi',
-           'shorten_gaps', 'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map', 'wanted_parts',
-           'fixed_parts', 'deal', 'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks', 'plain_midi',
-           'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos', 'midi_tracks',
-           'NoteColumns', 'in_seconds', 'place_notes', 'bar_voices', 'bar_length', 'bar_starts', 'chord_notes',
-           'place_graces', 'part_rows', 'bars_of', 'part_bars', 'score_tempos', 'score_rows', 'abc_tunes', 'one_tune',
-           'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc', 'bounded_kern',
-           'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score', 'notated_rows',
-           'notated_tracks', 'read_tracks', 'read_notes', 'true_velocity', 'in_order', 'read_score', 'pack_tracks',
-           'unpack_tracks', 'remembered_tracks', 'remember']
+           'MIDI_SUFFIXES', 'NOTATED_SUFFIXES', 'READER_VERSION', 'NOTE_VALUES', 'ScoreError', 'note_table', 'as_table',
+           'table_rows', 'transpose', 'write_whole', 'check_place', 'replace_dir', 'whole_folder', 'to_symusic',
+           'write_midi', 'shorten_gaps', 'surely_dense', 'to_steps', 'to_grid', 'placed_tempos', 'auto_map',
+           'wanted_parts', 'fixed_parts', 'deal', 'part_of_tracks', 'not_the_top', 'read_bytes', 'track_chunks',
+           'plain_midi', 'sound_midi', 'read_length', 'track_ticks', 'has_overflow', 'Tracks', 'midi_tempos',
+           'midi_tracks', 'NoteColumns', 'in_seconds', 'place_notes', 'bar_voices', 'bar_length', 'bar_starts',
+           'chord_notes', 'place_graces', 'part_rows', 'bars_of', 'part_bars', 'score_tempos', 'score_rows',
+           'abc_tunes', 'one_tune', 'score_text', 'refuse_effort', 'plain_abc', 'by_voices', 'abc_bars', 'bounded_abc',
+           'bounded_kern', 'unpack_mxl', 'unpack_member', 'xml_root', 'by_parts', 'bounded_xml', 'parse_score',
+           'notated_rows', 'notated_tracks', 'read_tracks', 'read_notes', 'true_velocity', 'in_order', 'read_score',
+           'pack_tracks', 'unpack_tracks', 'remembered_tracks', 'remember', 'printed_spans', 'best_signature', 'spelt',
+           'voices_of', 'bars_of_voice', 'printed_note', 'staff_of', 'to_music21', 'musicxml', 'write_musicxml']
 
 # %% ../nbs/00_notes.ipynb #0003
 import contextlib
@@ -34,6 +35,7 @@ import zipfile
 import zlib
 from collections import Counter
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -1069,3 +1071,158 @@ def remembered_tracks(
 def remember(path:Path, data:bytes):
     "Keep `data` for the next time; where that can't be, there is no next time."
     with contextlib.suppress(OSError): write_whole(path, data)
+
+# %% ../nbs/00_notes.ipynb #e851abd8
+NOTE_VALUES = [Fraction(a, b) for a, b in ((4, 1), (3, 1), (2, 1), (3, 2), (4, 3), (1, 1), (3, 4), (2, 3), (1, 2), (3, 8), (1, 3),
+                                           (1, 4), (1, 6), (1, 8), (1, 12), (1, 16), (1, 24))] # in quarters, longest first
+
+def printed_spans(
+    begin:int, # Steps
+    end:int, # Steps
+    beat:int, # Steps in a quarter note
+) -> list: # (begin, length) in steps
+    "Cut a note into note values: at bar lines, and at the first beat where it begins between beats."
+    found = []
+    while begin < end:
+        stop = min(end, (begin//(4*beat) + 1)*4*beat, *([(begin//beat + 1)*beat] if begin % beat else []))
+        size = next((int(v*beat) for v in NOTE_VALUES if (v*beat).denominator == 1 and v*beat <= stop - begin), 1)
+        found.append((begin, size))
+        begin += size
+    return found
+
+def best_signature(
+    notes:pd.DataFrame, # A note table
+) -> int: # Sharps; flats are negative
+    "The key signature whose seven notes sound longest."
+    sounding = np.bincount(notes['pitch'] % 12, notes['duration'], 12)
+    return max(range(-5, 7), key=lambda s: (sum(sounding[7*f % 12] for f in range(s - 1, s + 6)), -abs(s)))
+
+def spelt(
+    pitch:int, # MIDI number
+    sharps:int, # Key signature
+): # A pitch of music21
+    "A pitch as the key spells it: of the twelve next fifths, those of the minor key's leading notes included."
+    from music21.pitch import Pitch
+    fifth = next(f for f in range(sharps - 3, sharps + 9) if 7*f % 12 == pitch % 12)
+    alter = (fifth + 1)//7
+    p = Pitch('FCGDAEB'[(fifth + 1) % 7])
+    p.octave = (pitch - alter)//12 - 1
+    if alter: p.accidental = alter
+    return p
+
+# %% ../nbs/00_notes.ipynb #aebea9b7
+def voices_of(
+    rows:pd.DataFrame, # Notes of one staff
+) -> list: # A list a voice of (begin, end, pitches), which do not overlap
+    "Notes that begin and end together are a chord; what overlaps goes into another voice."
+    chords, voices = {}, []
+    for onset, duration, pitch, *_ in table_rows(rows).T.tolist(): chords.setdefault((onset, onset + duration), []).append(pitch)
+    for (begin, end), pitches in sorted(chords.items(), key=lambda c: (c[0][0], -max(c[1]))):
+        voice = next((v for v in voices if v[-1][1] <= begin), None)
+        if voice is None: voices.append(voice := [])
+        voice.append((begin, end, pitches))
+    return voices or [[]]
+
+def bars_of_voice(
+    voice:list, # From `voices_of`
+    beat:int, # Steps in a quarter note
+    n_bars:int,
+    whole:bool, # Write bars of nothing but rests, too
+) -> dict: # By bar, (begin in the bar, length, pitches, 'start', 'continue' or 'stop' of a tie, or None)
+    "A voice cut into note values, with rests between."
+    bars, now, bar = {}, 0, 4*beat
+    for begin, end, pitches in [*voice, (n_bars*bar, n_bars*bar, ())]:
+        for lo, hi, sounds in ((now, begin, ()), (begin, end, pitches)):
+            spans = printed_spans(lo, hi, beat)
+            for i, (at, size) in enumerate(spans):
+                tie = None if not sounds or len(spans) < 2 else 'start' if not i else 'stop' if i == len(spans) - 1 else 'continue'
+                bars.setdefault(at//bar, []).append((at % bar, size, sounds, tie))
+        now = end
+    return bars if whole else {b: items for b, items in bars.items() if any(sounds for _, _, sounds, _ in items)}
+
+# %% ../nbs/00_notes.ipynb #2f72686c
+def printed_note(
+    item:tuple, # Of a bar, from `bars_of_voice`
+    beat:int, # Steps in a quarter note
+    sharps:int, # Key signature
+): # A note, chord or rest of music21
+    "One note value."
+    from music21 import chord, note, tie
+    _, size, sounds, tied = item
+    pitches, length = [spelt(p, sharps) for p in sounds], dict(quarterLength=Fraction(size, beat))
+    if not pitches: return note.Rest(**length)
+    made = note.Note(pitches[0], **length) if len(pitches) == 1 else chord.Chord(pitches, **length)
+    if tied: made.tie = tie.Tie(tied)
+    return made
+
+def staff_of(
+    rows:pd.DataFrame, # Notes of one staff
+    beat:int, # Steps in a quarter note
+    n_bars:int,
+    sharps:int, # Key signature
+    part, # An empty `Part` or `PartStaff` of music21, to be filled
+    opening:list, # What stands at the beginning: instrument, clef
+):
+    "Write one staff, bar by bar."
+    from music21 import key, meter, stream
+    bars = [[] for _ in range(n_bars)]
+    for k, voice in enumerate(voices_of(rows)):
+        for b, items in bars_of_voice(voice, beat, n_bars, not k).items(): bars[b].append(items)
+    for b, voices in enumerate(bars):
+        measure = stream.Measure(number=b + 1)
+        if not b: measure.append([*opening, key.KeySignature(sharps), meter.TimeSignature('4/4')])
+        for k, items in enumerate(voices):
+            place = measure if len(voices) == 1 else stream.Voice(id=str(k + 1))
+            for item in items: place.insert(Fraction(item[0], beat), printed_note(item, beat, sharps))
+            if place is not measure: measure.insert(0, place)
+        part.append(measure)
+    part.makeAccidentals(inPlace=True)
+    for measure in part.getElementsByClass(stream.Measure): measure.makeBeams(inPlace=True, failOnNoTimeSignature=False)
+
+# %% ../nbs/00_notes.ipynb #dc44ccde
+def to_music21(
+    notes:pd.DataFrame, # A note table
+    title:str='', # Above the first bar
+): # A score of music21
+    "A note table as a score: violin, piano, others as cellos. Raises `ValueError` where there are no notes."
+    from music21 import clef, instrument, layout, metadata, stream
+    if not len(notes): raise ValueError('no notes to print')
+    beat, sharps, score = notes.attrs.get('steps_per_beat', 12), best_signature(notes), stream.Score()
+    score.metadata = metadata.Metadata(title=title or None)
+    n_bars = -(-int((notes['onset'] + notes['duration']).max())//(4*beat))
+    for k, rows in notes.groupby('part'):
+        high, staves = rows['pitch'] >= 60, []
+        both = k == 1 and high.any() and not high.all()
+        for some in ([rows[high], rows[~high]] if both else [rows]):
+            name = PART_TRACKS[min(k, 2)][0].title()
+            sign = clef.TrebleClef() if k == 0 or some['pitch'].median() >= 60 else clef.BassClef()
+            staff = (stream.PartStaff if both else stream.Part)(id=f'{name}{k}{len(staves)}')
+            sound = getattr(instrument, {'Cello': 'Violoncello'}.get(name, name))()
+            staff.partName = sound.partName = name
+            staff_of(some, beat, n_bars, sharps, staff, [sound, sign])
+            staves.append(staff); score.insert(0, staff)
+        if both: score.insert(0, layout.StaffGroup(staves, name=name, symbol='brace'))
+    return score
+
+def musicxml(
+    notes:pd.DataFrame, # A note table
+    title:str='', # Above the first bar
+) -> bytes: # A compressed MusicXML file (.mxl)
+    "A note table as a score to print: some 800 notes a second, a dozen bytes a note."
+    from music21.musicxml.m21ToXml import GeneralObjectExporter
+    exporter, file = GeneralObjectExporter(to_music21(notes, title)), io.BytesIO()
+    exporter.makeNotation = False
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr('META-INF/container.xml', '<?xml version="1.0" encoding="UTF-8"?><container><rootfiles>'
+                        '<rootfile full-path="score.musicxml"/></rootfiles></container>')
+        packed.writestr('score.musicxml', exporter.parse())
+    return file.getvalue()
+
+def write_musicxml(
+    notes:pd.DataFrame, # A note table
+    path, # Where to, a name that ends in .mxl; missing folders are made
+    title:str='', # Above the first bar
+) -> Path: # The path written
+    "Write a note table as a compressed MusicXML score, which notation programs open and print."
+    if Path(path).suffix != '.mxl': raise ValueError(f'{path}: the name of compressed MusicXML ends in .mxl')
+    return write_whole(path, musicxml(notes, title))

@@ -219,7 +219,9 @@ def read_prompt(
         raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
     if own != model.vocab or ids.min() < 0 or ids.max() >= len(model.vocab):
         raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another one')
-    return ids[:-1] if ids[-1] == EOS else ids
+    ids = ids[:-1] if ids[-1] == EOS else ids
+    if np.isin(ids[1:], (PAD, BOS, EOS)).any(): raise ValueError(f'prompt {which} holds several pieces, or padding: give one piece')
+    return ids
 
 def check_length(
     prompts, # Id arrays
@@ -287,6 +289,7 @@ def check_numbers(order:Order):
     for name, values in dict(n_tokens=[order.n_tokens], top_k=each('top_k')).items():
         for v in values:
             if v is not None and v < 1: raise ValueError(f'{name} must be at least 1, not {v}')
+            if v is not None and v != int(v): raise ValueError(f'{name} must be a whole number, not {v}')
     for name in ('random_freq', 'top_p', 'min_p'):
         for v in each(name):
             if not 0 <= v <= 1 if v is not None else name == 'random_freq':

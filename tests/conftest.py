@@ -24,3 +24,20 @@ def browser():
         chromium = p.chromium.launch(executable_path=found, args=['--no-sandbox'])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    "A function that opens a page in a tab of some width; the page may say nothing to the console, and ask nobody for anything."
+    contexts, said = [], []
+    def opened(path, width=1400):
+        contexts.append(browser.new_context(viewport=dict(width=width, height=900), accept_downloads=True))
+        tab = contexts[-1].new_page()
+        tab.on('console', lambda m: said.append(m.text))
+        tab.on('pageerror', lambda e: said.append(str(e)))
+        tab.on('request', lambda r: None if r.url.startswith(('file:', 'data:', 'blob:')) else said.append(r.url))
+        tab.goto(path.as_uri())
+        return tab
+    yield opened
+    for context in contexts: context.close()
+    assert not said

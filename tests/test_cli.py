@@ -13,7 +13,7 @@ import torch
 from musiclm.cli import COMMANDS, main, read_pieces
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
-from musiclm.models import load_model, save_model
+from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import note_table, read_score, write_midi
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -59,6 +59,10 @@ def place(tmp_path_factory):
     write_midi(note_table([0, 12, 24], [12]*3, [60, 62, 64]), here/'brief'/'three.mid')
     corpus.select(corpus.indices('test')).save(here/'untaught')
     toy_corpus(n=4, beats=24, encoder=NotewiseEncoder(EncodingConfig(max_wait=6))).save(here/'other')
+    alien = make_model(len(NotewiseEncoder(EncodingConfig(max_wait=6)).vocab), size='tiny')
+    alien.encoding = EncodingConfig(max_wait=6)
+    alien.vocab = NotewiseEncoder(alien.encoding).vocab
+    save_model(alien, here/'alien')
     (here/'foreign'/'model.json').write_text('{"model_type": "gpt2"}')
     with pytest.MonkeyPatch.context() as m:
         m.setenv('XDG_CACHE_HOME', str(here/'cache'))
@@ -298,7 +302,10 @@ BAD = {
     'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
     'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
     'generate gen --out midi --n 1 --tokens 5': 'midi',
-    'generate gen --out X --best 2': '--critic',
+    'generate alien --out X --critic critic --n 2 --best 1': 'reads another encoding than the generator writes: give another one with --critic',
+    'generate lstm-huge --out X': 'lstm-huge',
+    'score alien --composer who --n 4': 'give another one with --composer',
+    'demo --ready --from-scratch --out X': 'not both',
     'generate gen --out X --critic nowhere': 'nowhere',
     'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
     'generate gen --out X --critic who --n 1 --tokens 100': 'who',
@@ -467,7 +474,7 @@ def test_only_generators_train_in_several_processes(place, monkeypatch, capsys):
 def test_generators_of_one_name_are_told_apart(place, capsys):
     shutil.copytree(place/'gen', place/'deep'/'gen')
     assert call('compare gen deep/gen --composer who --store store --n 8') == 0
-    assert {'gen', 'deep/gen'} <= set(capsys.readouterr().out.splitlines()[0].split())
+    assert {'gen', 'deep/gen'} <= {line.split(' ')[0] for line in capsys.readouterr().out.splitlines() if line}
 
 
 def test_a_critic_of_few_clips_still_has_some_to_be_calibrated_on(place):
@@ -489,3 +496,64 @@ def test_only_what_follows_the_prompts_is_scored(place, capsys):
     assert min(tables) > 3
     assert all(p.prompt_len == 1 for p in read_pieces(place/'midi', encoder))
     assert call('score X --composer who') == 0 and '4 of 4 pieces' in capsys.readouterr().out
+
+
+@pytest.fixture
+def shelf(place, monkeypatch):
+    "The tiny models of these tests in the place of those that come with the library."
+    for name, trained in {'lstm-small': 'gen', 'composer': 'who', 'critic': 'critic'}.items():
+        shutil.copytree(place/trained, place/'deep'/'ready'/name)
+    monkeypatch.setattr('musiclm.models.ready_folder', lambda: place/'deep'/'ready')
+
+
+def test_ready_models_are_taken_where_none_is_named(place, shelf, capsys):
+    assert call('generate --out X --best 2 --n 6 --tokens 120') == 0
+    err = capsys.readouterr().err
+    assert 'generator: lstm-small, which comes with musiclm' in err and 'critic: critic, which comes with musiclm' in err
+    assert len(list((place/'X'/'midi').glob('*.mid'))) == 2
+    named = {p.name: p.read_bytes() for p in (place/'X'/'midi').glob('*.mid')}
+    assert call('generate gen --critic critic --out X --best 2 --n 6 --tokens 120') == 0
+    assert named == {p.name: p.read_bytes() for p in (place/'X'/'midi').glob('*.mid')}
+    capsys.readouterr()
+    for line in ('score lstm-small --n 8', 'guess midi/alto/song0-1.mid', 'compare lstm-small --store store --n 8'):
+        said_of = [call(line), capsys.readouterr(), call(line + ' --composer who'), capsys.readouterr()]
+        assert said_of[0] == said_of[2] == 0 and said_of[1].out.splitlines()[-1] == said_of[3].out.splitlines()[-1]
+        assert 'composer: composer, which comes with musiclm' in said_of[1].err and 'comes with' not in said_of[3].err
+    assert call('generate alien --out X --best 2') == 1 and '--critic' in capsys.readouterr().err # nothing is misread in silence
+
+
+@pytest.mark.parametrize('terminal,answer,flags,ready', [
+    (True, '', '', True), (True, 'r', '', True), (True, 'Train', '', False), (False, None, '', False), (True, None, '--ready', True),
+    (False, None, '--ready', True), (True, None, '--from-scratch', False), (True, None, '--quick', False)])
+def test_the_demo_asks_whether_to_train(terminal, answer, flags, ready, place, monkeypatch, capsys):
+    def run(out, settings):
+        seen.append(settings.ready)
+        return place/'X'/'index.html'
+    def ask(text):
+        assert answer is not None, 'nobody shall be asked'
+        return answer
+    seen = []
+    monkeypatch.setattr('musiclm.demo.run_demo', run)
+    monkeypatch.setattr('sys.stdin', type('Terminal', (), dict(isatty=lambda self: terminal))())
+    monkeypatch.setattr('builtins.input', ask)
+    assert call(f'demo --out X {flags}') == 0 and seen == [ready]
+
+
+def test_no_answer_to_the_demo_is_one_line(monkeypatch, capsys):
+    def gone(question): raise EOFError
+    monkeypatch.setattr('sys.stdin', type('Terminal', (), {'isatty': lambda self: True})())
+    monkeypatch.setattr('builtins.input', gone)
+    assert main(['demo']) == 1 and capsys.readouterr().err == 'musiclm demo: no answer: give --ready or --from-scratch\n'
+
+
+def test_a_quiz_takes_ready_models_by_name(place, tmp_path, monkeypatch):
+    monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path)
+    shutil.copytree(place/'gen', tmp_path/'of-the-package')
+    toy_corpus(n=160, beats=96).save(tmp_path/'store') # works enough, and long enough
+    assert call('quiz --pieces of-the-package --n 4 --length 32 --prompt-tokens 16 --store', tmp_path/'store', '--out', tmp_path/'quiz.html') == 0
+    assert (tmp_path/'quiz.html').is_file()
+
+
+def test_what_a_model_card_loads_with_is_there():
+    import musiclm.all as everything
+    assert everything.load_model and everything.from_hub and everything.push_to_hub

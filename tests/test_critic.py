@@ -276,7 +276,7 @@ def test_every_critic_learns_and_comes_back_from_disk(two, made, reference, tmp_
     save_model(learn, tmp_path/'critic')
     back = load_model(tmp_path/'critic')
     assert realness(back, made[0]) == pytest.approx(realness(learn, made[0]), abs=1e-6) and back.labels == ['fake', 'real']
-    assert {p.name for p in (tmp_path/'critic').iterdir()} == {'model.json', 'model.safetensors', 'vocab.json'}
+    assert {p.name for p in (tmp_path/'critic').iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'vocab.json'}
     if 'reference' in build:
         assert not back.train().reference.training and not any(p.requires_grad for p in back.reference.parameters())
 

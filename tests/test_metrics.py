@@ -134,6 +134,15 @@ def test_bootstrap_interval_against_a_loop():
     assert e.low < e.value < e.high
 
 
+def test_intervals_hold_the_truth_where_works_are_few():
+    rng, strata, held = np.random.default_rng(3), np.repeat(np.arange(3), 4), 0
+    for seed in range(400):
+        v = np.repeat(rng.normal(size=12), 4) + rng.normal(size=48)
+        e = m.bootstrap_interval(v, np.repeat(np.arange(12), 4), n_boot=200, seed=seed, strata=np.repeat(strata, 4))
+        held += e.low <= 0 <= e.high
+    assert .93 <= held/400 <= .985 # .95 but for chance; without Student's factor some .90
+
+
 def test_temperature_is_the_minimum_and_recovers(labels, probs):
     z = 2.5*np.log(probs)
     t = m.fit_temperature(z, labels, smooth=0)

@@ -2,9 +2,18 @@
 import io
 import json
 import pickle
+import re
 import shutil
+import sys
+from base64 import b64decode
+from hashlib import sha1, sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -13,9 +22,11 @@ from fastai.text.models.core import LinearDecoder
 from safetensors import safe_open
 
 from musiclm.corpus import toy_corpus
-from musiclm.models import (ARCHS, AWDLSTM, choose_precision, load_model, make_classifier, make_model, put_rows,
-                            save_model, take_rows, use_bf16)
+from musiclm.models import (ARCHS, AWDLSTM, READY, choose_precision, from_hub, load_model, make_classifier, make_model,
+                            model_card, model_folder, push_to_hub, put_rows, ready_folder, ready_models, save_model,
+                            take_rows, use_bf16)
 from musiclm.ngram import NGram
+from musiclm.sources import corpora, read_manifest
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 ENC = NotewiseEncoder(EncodingConfig(parts=('v', 'p', 'b'), max_wait=24))
@@ -261,7 +272,7 @@ def test_saved_and_loaded_models_say_the_same(kind, tmp_path):
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_model_is_safetensors_and_json(kind, tmp_path):
     folder = save_model(make(kind), tmp_path/'m')
-    assert sorted(p.name for p in folder.iterdir()) == ['model.json', 'model.safetensors', 'vocab.json']
+    assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
     with safe_open(folder/'model.safetensors', 'np') as f: assert all(f.get_tensor(k).dtype.kind in 'fiu' for k in f.keys())
     for p in folder.iterdir():
         data = p.read_bytes()
@@ -382,3 +393,220 @@ def test_a_full_disk_leaves_things_as_they_were(tmp_path, monkeypatch):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="unknown architecture 'gru': there are awd_lstm, transformer"): make_model(V, 'gru')
     with pytest.raises(ValueError, match="unknown size 'xl': there are tiny, small, base"): make_model(V, 'transformer', 'xl')
+
+
+class Hub(BaseHTTPRequestHandler):
+    "The part of the Hugging Face Hub that models need: its addresses and answers, with repositories in memory."
+    protocol_version = 'HTTP/1.1'
+    def log_message(self, *args): pass
+    def answer(self, body=b'', status=200, **headers):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for k, v in {'Content-Length': len(body), **headers}.items(): self.send_header(k.replace('_', '-'), str(v))
+        self.end_headers()
+        if self.command != 'HEAD': self.wfile.write(body)
+    def found(self, *keys): # a commit's files, or None and an answer
+        repo, revision = keys
+        commits = self.server.repos.get(repo)
+        if commits is None: return self.answer(b'', 404, X_Error_Code='RepoNotFound', X_Error_Message='Repository not found')
+        commit = commits[-1] if revision == 'main' and commits else next((c for c in commits if c['sha'] == revision), None)
+        return commit or self.answer(b'', 404, X_Error_Code='RevisionNotFound', X_Error_Message='Revision not found')
+    def do_GET(self):
+        path = unquote(self.path).split('?')[0]
+        self.server.asked.append(f'{self.command} {path}')
+        if m := re.fullmatch(r'/api/models/(\w+/\w+)(?:/revision/(\w+))?', path):
+            if c := self.found(m[1], m[2] or 'main'):
+                self.answer(dict(id=m[1], sha=c['sha'], siblings=[dict(rfilename=n) for n in c['files']]))
+        elif m := re.fullmatch(r'/api/models/(\w+/\w+)/tree/(\w+)', path):
+            if c := self.found(m[1], m[2]):
+                self.answer([dict(type='file', path=n, size=len(d), oid=sha1(d).hexdigest()) for n, d in c['files'].items()])
+        elif m := re.fullmatch(r'/(\w+/\w+)/resolve/(\w+)/(.+)', path):
+            if c := self.found(m[1], m[2]):
+                data = c['files'].get(m[3])
+                if data is None: return self.answer(b'', 404, X_Error_Code='EntryNotFound')
+                self.answer(data, ETag=f'"{sha256(data).hexdigest()}"', X_Repo_Commit=c['sha'])
+        else: self.answer(b'', 404)
+    do_HEAD = do_GET
+    def body(self): # with its length at the head, or in chunks
+        if 'Content-Length' in self.headers: return self.rfile.read(int(self.headers['Content-Length']))
+        chunks = iter(lambda: self.rfile.read(int(self.rfile.readline(), 16) + 2)[:-2], b'')
+        return b''.join(chunks) if 'chunked' in self.headers.get('Transfer-Encoding', '') else b''
+    def do_PUT(self):
+        self.server.blobs[self.path.split('/')[-1]] = self.body()
+        self.answer()
+    def do_POST(self):
+        path, data = unquote(self.path).split('?')[0], self.body()
+        self.server.asked.append(f'POST {path}')
+        if self.headers.get('Authorization') != 'Bearer secret':
+            return self.answer(dict(error='Invalid username or password.'), 401)
+        url, repos = f'http://127.0.0.1:{self.server.server_port}', self.server.repos
+        if path == '/api/repos/create':
+            about = json.loads(data)
+            repos.setdefault('/'.join(filter(None, (about.get('organization'), about['name']))), [])
+            self.answer(dict(url=f'{url}/me/mine'))
+        elif path == '/api/validate-yaml': self.answer(dict(errors=[], warnings=[]))
+        elif '/preupload/' in path:
+            mode = lambda f: 'lfs' if f['path'].endswith('.safetensors') else 'regular'
+            self.answer(dict(files=[dict(path=f['path'], uploadMode=mode(f), shouldIgnore=False) for f in json.loads(data)['files']]))
+        elif path.endswith('/lfs/objects/batch'):
+            put = lambda o: dict(**o, actions=dict(upload=dict(href=f'{url}/put/{o["oid"]}')))
+            self.answer(dict(transfer='basic', objects=[put(o) for o in json.loads(data)['objects']]))
+        elif m := re.fullmatch(r'/api/models/(\w+/\w+)/commit/main', path):
+            files, commits = {}, repos[m[1]]
+            for line in map(json.loads, data.splitlines()):
+                v = line['value']
+                if line['key'] == 'file': files[v['path']] = b64decode(v['content'])
+                if line['key'] == 'lfsFile': files[v['path']] = self.server.blobs[v['oid']]
+            commits.append(dict(sha=sha1(data).hexdigest(), files={**(commits[-1]['files'] if commits else {}), **files}))
+            self.answer(dict(commitUrl=f'{url}/{m[1]}/commit/{commits[-1]["sha"]}', commitOid=commits[-1]['sha']))
+        else: self.answer(b'', 404)
+
+
+of_huggingface_hub = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning") # its own use of httpx
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    "A Hub on this machine; what is asked of it, and its repositories."
+    constants = pytest.importorskip('huggingface_hub.constants', reason='huggingface_hub is not installed')
+    monkeypatch.setattr(constants, 'HF_HUB_DISABLE_XET', True) # weights go by LFS: xet is another server's protocol
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
+    server.repos, server.blobs, server.asked = {}, {}, []
+    server.options = dict(endpoint=f'http://127.0.0.1:{server.server_port}', token='secret')
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@of_huggingface_hub
+@pytest.mark.parametrize('kind', ['awd_lstm', 'classifier transformer', 'ngram'])
+def test_a_model_goes_to_the_hub_and_comes_back(kind, hub, tmp_path):
+    model, get = make(kind), dict(hub.options, cache_dir=tmp_path/'cache')
+    address = push_to_hub(model, 'me/mine', data='made up', licence='apache-2.0', **hub.options)
+    assert address.startswith(f'{hub.options["endpoint"]}/me/mine/commit/')
+    assert sorted(hub.repos['me/mine'][-1]['files']) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+    again = from_hub('me/mine', **get)
+    assert torch.equal(logits_of(again), logits_of(model)) and again.card == dict(data='made up', licence='apache-2.0')
+    first = hub.repos['me/mine'][0]['sha']
+    push_to_hub(save_model(make(kind, seed=3), tmp_path/'m'), 'me/mine', **hub.options) # a folder as it stands
+    assert len(hub.repos['me/mine']) == 2
+    assert torch.equal(logits_of(from_hub('me/mine', **get)), logits_of(make(kind, seed=3)))
+    assert torch.equal(logits_of(from_hub('me/mine', first, **get)), logits_of(model))
+    hub.asked.clear()
+    from_hub('me/mine', first, **get)
+    assert not [a for a in hub.asked if '/resolve/' in a] # from the cache
+
+
+@of_huggingface_hub
+def test_only_the_files_of_a_model_are_moved(hub, tmp_path):
+    folder = save_model(make('awd_lstm'), tmp_path/'m')
+    for name in ('secrets.env', 'modeling.py', 'pytorch_model.bin'): (folder/name).write_text('import os')
+    push_to_hub(folder, 'me/mine', **hub.options)
+    files = hub.repos['me/mine'][-1]['files']
+    assert sorted(files) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+    files['modeling.py'], files['pytorch_model.bin'] = b'raise SystemExit', pickle.dumps(print)
+    from_hub('me/mine', cache_dir=tmp_path/'cache', **hub.options)
+    assert not [a for a in hub.asked if a.endswith(('.py', '.bin'))]
+    assert not [p for p in (tmp_path/'cache').rglob('*') if p.suffix in ('.py', '.bin')]
+
+
+@of_huggingface_hub
+def test_what_fails_at_the_hub_is_one_line(hub, tmp_path, monkeypatch):
+    folder, get = save_model(make('awd_lstm'), tmp_path/'m'), dict(hub.options, cache_dir=tmp_path/'cache')
+    push_to_hub(folder, 'me/mine', **hub.options)
+    hub.repos['me/other'] = [dict(sha='0'*40, files={'README.md': b'no model of ours'})]
+    for what, call in {
+        'me/none': lambda: from_hub('me/none', **get), 'nothere': lambda: from_hub('me/mine', 'nothere', **get),
+        'holds no model': lambda: from_hub('me/other', **get), 'me/wrong': lambda: push_to_hub(folder, 'me/wrong', **{**hub.options, 'token': 'x'}),
+        'no model': lambda: push_to_hub(tmp_path, 'me/mine', **hub.options),
+    }.items():
+        with pytest.raises(ValueError) as e: call()
+        assert len(str(e.value).splitlines()) == 1 and len(str(e.value)) < 500
+        if what != 'nothere': assert what in str(e.value)
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    for call in (lambda: from_hub('me/mine'), lambda: push_to_hub(folder, 'me/mine')):
+        with pytest.raises(ValueError, match=r'pip install "musiclm\[hub\]"'): call()
+
+
+@pytest.mark.parametrize('kind', [k for k in KINDS if k != 'ngram'])
+def test_bfloat16_rounds_the_weights_and_nothing_else(kind, tmp_path):
+    model = make(kind)
+    folder = save_model(model, tmp_path/'m', dtype='bf16')
+    again = load_model(folder)
+    names = {n for n, _ in model.named_parameters(remove_duplicate=False)}
+    for (n, w), r in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        assert r.dtype == w.dtype and torch.equal(r, w.bfloat16().float() if n in names else w)
+    assert any(not torch.equal(w, r) for w, r in zip(model.parameters(), again.parameters()))
+    with safe_open(folder/'model.safetensors', 'pt') as f:
+        for k in f.keys(): assert (f.get_tensor(k).dtype == torch.bfloat16) == (k in names)
+    assert torch.equal(logits_of(load_model(save_model(again, tmp_path/'n', dtype=torch.bfloat16))), logits_of(again))
+    assert torch.equal(logits_of(load_model(save_model(again, tmp_path/'n'))), logits_of(again)) # whole again, the same
+    assert (tmp_path/'n'/'model.safetensors').stat().st_size > 1.7*(folder/'model.safetensors').stat().st_size
+
+
+def test_counts_of_an_ngram_model_stay_whole(tmp_path):
+    a, b = (save_model(make('ngram'), tmp_path/str(d), dtype=d)/'model.safetensors' for d in (None, 'bf16'))
+    assert a.read_bytes() == b.read_bytes()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_card_says_what_the_model_is(kind, tmp_path):
+    yaml = pytest.importorskip('yaml')
+    card = dict(name='lstm | small', licence='apache-2.0', data='48 toys', split='by work', licence_notes='none reserved',
+                figures={'auc': '0.9 ± 0.1', 'by rule': {'open': .81}}, command='python train.py --seed 1', epochs=7, seed=1, history=[[1]])
+    folder = save_model(make(kind), tmp_path/'m', **card)
+    text = (folder/'README.md').read_text(encoding='utf-8')
+    assert text == model_card(load_model(folder))
+    head, body = re.fullmatch(r'---\n(.+?)\n---\n(.+)', text, re.S).groups()
+    head = yaml.safe_load(head)
+    assert head['license'] == 'apache-2.0' and head['library_name'] == 'musiclm' and {'music', 'midi'} <= set(head['tags'])
+    for part in ('# lstm | small', 'load_model(', 'from_hub(', '48 toys', 'by work', 'none reserved', '| auc | 0.9 ± 0.1 |',
+                 '| by rule, open | 0.81 |', '```\npython train.py --seed 1\n```', '| epochs | 7 |', '| max_wait |'): assert part in body
+    assert 'history' not in body and ('Dvořák' in body) == ('classifier' in kind)
+    bare = (save_model(make(kind), tmp_path/'bare')/'README.md').read_text(encoding='utf-8')
+    assert 'license: "unknown"' in bare and '## Figures' not in bare and '## Training' not in bare
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    "A folder of ready models."
+    for name, kind in {'lstm-small': 'awd_lstm', 'composer': 'classifier awd_lstm'}.items(): save_model(make(kind), tmp_path/'ready'/name)
+    monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path/'ready')
+    return tmp_path/'ready'
+
+
+def test_ready_models_open_by_name(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ready_models() == ['composer', 'lstm-small']
+    assert torch.equal(logits_of(load_model('lstm-small')), logits_of(make('awd_lstm')))
+    with pytest.raises(ValueError, match='ready ones: composer, lstm-small'): load_model('lstm-huge')
+    for name in ('ready/../../x', str(shelf), '.', '', '..'): assert model_folder(name) == Path(name)
+    save_model(make('awd_lstm', seed=1), 'lstm-small') # one's own folder goes first
+    assert torch.equal(logits_of(load_model('lstm-small')), logits_of(make('awd_lstm', seed=1)))
+
+
+SHIPPED = ('composer', 'critic', 'lstm-base', 'lstm-small', 'transformer-small')
+
+
+def test_no_shipped_model_heard_music_that_reserves_its_rights():
+    pieces = pd.read_csv(ready_folder()/'pieces.csv')
+    reserved = {p for name in corpora().name for p in read_manifest(name).query('reserved').piece}
+    assert len(reserved) > 300 and not reserved & set(pieces['piece']) and 'palestrina' not in set(pieces['composer'])
+    assert pieces.groupby('work')['split'].nunique().max() == 1
+    heard = f'Corpus of {len(pieces)} pieces, {pieces.work.nunique()} works, {pieces.n_tokens.sum():,} tokens: bach, beethoven, monteverdi'
+    for name in SHIPPED: assert load_model(name).card['data'] == heard
+
+
+def test_shipped_models_are_small_rounded_and_described():
+    assert ready_models() == sorted(SHIPPED) and set(READY.values()) <= set(SHIPPED)
+    assert sum(p.stat().st_size for p in ready_folder().rglob('*') if p.is_file()) <= 60e6
+    for name in SHIPPED:
+        model, folder = load_model(name), ready_folder()/name
+        assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+        assert (folder/'README.md').read_text(encoding='utf-8') == model_card(model)
+        assert {'name', 'licence', 'data', 'split', 'licence_notes', 'figures', 'command', 'seed'} <= set(model.card) and model.card['figures']
+        assert model.encoding == NotewiseEncoder().config and model.vocab == NotewiseEncoder().vocab
+        for w in model.parameters(): assert torch.equal(w, w.bfloat16().float())

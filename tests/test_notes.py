@@ -15,8 +15,9 @@ from make_nasty import TWO, midi, off, on, track
 from music21 import chord, harmony, instrument, interval, meter, note, stream, tie
 from music21 import tempo as marks
 
-from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, read_notes, read_score, score_tempos,
-                           to_grid, transpose, whole_folder, write_midi)
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, best_signature, note_table, part_of_tracks, read_notes, read_score,
+                           score_tempos, spelt, to_grid, to_music21, transpose, whole_folder, write_midi, write_musicxml)
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
 
@@ -334,3 +335,37 @@ def test_read_notes_is_read_score(tmp_path):
     path = write_midi(TUNE, tmp_path/'t.mid')
     columns = read_notes(path)
     assert all((read_score(path)[k].to_numpy() == c).all() for k, c in zip(NOTE_COLUMNS, columns))
+
+
+# ---- printing
+
+@pytest.mark.parametrize('steps', [3, 4, 5, 12, 24])
+@pytest.mark.parametrize('seed', range(2))
+def test_what_is_printed_is_read_again(tmp_path, steps, seed):
+    "Notes at odd places, of odd lengths, in overlapping voices, on both sides of middle C."
+    chance, n = np.random.default_rng(seed), 40
+    table = note_table(chance.integers(0, 12*steps, n), chance.integers(1, 5*steps, n), chance.integers(40, 90, n),
+                       part=chance.integers(0, 2, n), steps_per_beat=steps)
+    notes = NotewiseEncoder(EncodingConfig(steps_per_beat=steps)).normalise(table)
+    again = read_score(write_musicxml(notes, tmp_path/'x.mxl', 'A title'), steps_per_beat=steps)
+    for column in ('onset', 'duration', 'pitch', 'part'): assert again[column].tolist() == notes[column].tolist()
+
+
+@pytest.mark.parametrize('pitches, sharps', [((60, 62, 64, 65, 67, 69, 71), 0), ((62, 64, 66, 67, 69, 71, 73), 2),
+                                             ((63, 65, 67, 68, 70, 72, 74), -3), ((61, 63, 65, 66, 68, 70, 72), -5)])
+def test_a_score_has_the_signature_of_its_scale(pitches, sharps):
+    assert best_signature(note_table(np.arange(7)*12, 12, pitches)) == sharps
+    for pitch in range(21, 109): assert spelt(pitch, sharps).midi == pitch
+
+
+def test_a_printed_score_says_who_plays(tmp_path):
+    score = to_music21(note_table([0, 0, 0], 48, [70, 72, 48], part=[0, 1, 1]), 'A title')
+    assert [p.partName for p in score.parts] == ['Violin', 'Piano', 'Piano']
+    assert [p.recurse().getElementsByClass('Clef').first().name for p in score.parts] == ['treble', 'treble', 'bass']
+    assert score.metadata.title == 'A title' and len(score.getElementsByClass('StaffGroup')) == 1
+
+
+def test_nothing_is_not_printed(tmp_path):
+    with pytest.raises(ValueError, match='no notes to print'): write_musicxml(note_table([], [], []), tmp_path/'x.mxl')
+    with pytest.raises(ValueError, match='ends in .mxl'): write_musicxml(note_table([0], 12, 60), tmp_path/'x.xml')
+    assert not list(tmp_path.iterdir())

@@ -76,9 +76,24 @@ def test_nothing_leads_outside(page):
 
 def test_links_lead_somewhere(page):
     ids = {a['id'] for _, a in page.elements if 'id' in a}
-    links = [a['href'] for t, a in page.elements if t == 'a']
-    assert len([o for o in links if o.endswith('.mid')]) == 7
-    for link in links: assert link[1:] in ids if link[0] == '#' else (page.folder/link).is_file(), link
+    links = [a for t, a in page.elements if t == 'a']
+    for link in links: assert link['href'][1:] in ids if link['href'][0] == '#' else link['href'].startswith('data:') and link['download']
+    assert sorted(p.name for p in page.folder.iterdir()) == ['index.html', 'midi']
+
+
+def carried(page, suffix): return [base64.b64decode(a['href'].split(',')[1]) for t, a in page.elements
+                                   if t == 'a' and a.get('download', '').endswith(suffix)]
+
+
+def test_the_page_carries_midi_and_scores(page, tmp_path):
+    assert carried(page, '.mid') == [(page.folder/f'midi/{i:03d}.mid').read_bytes() for i in range(1, 8)]
+    for piece, data in zip(make_pieces(7), carried(page, '.mxl'), strict=True):
+        (tmp_path/'x.mxl').write_bytes(data)
+        for column in ('onset', 'duration', 'pitch', 'part'): assert read_score(tmp_path/'x.mxl')[column].equals(piece.notes[column])
+
+
+def test_only_so_many_scores_are_made(tmp_path):
+    assert write_report(tmp_path, make_pieces(3, 1), n_scores=2).read_text(encoding='utf-8').count('.mxl"') == 2
 
 
 def test_midi_files_hold_the_pieces(page):
@@ -101,7 +116,7 @@ def test_every_drawing_says_what_it_is(page):
 
 
 def test_sections_and_order(page):
-    for name in ('score', 'generator', 'composer', 'critic', 'best', 'all'): assert f'<section id="{name}"' in page.html
+    for name in ('score', 'generator', 'composer', 'critic', 'all'): assert f'<section id="{name}"' in page.html
     assert re.findall(r'class="rank">(\d+)', page.html) == [str(i+1) for i in range(7)]
     assert page.html.count('class="piece best"') == 5
     assert page.seen == [(i+1, 7) for i in range(7)]
@@ -128,7 +143,7 @@ def test_page_survives_thin_figures(tmp_path):
                    composer=dict(labels=LABELS), critic=dict(auc=.7))
     piece = SimpleNamespace(notes=example_notes(1)[:0], prompt_steps=None, info={})
     html = write_report(tmp_path, [piece], metrics).read_text(encoding='utf-8')
-    assert 'no audio' in html and 'id="best"' not in html
+    assert 'no audio' in html and 'critic’s choice' not in html and 'MusicXML' not in html
 
 
 def test_size_per_piece(tmp_path):
@@ -162,8 +177,9 @@ def test_folder_of_midi_files(tmp_path):
     (tmp_path/'broken.mid').write_bytes(b'MThd')
     write_json(dict(critic=dict(auc=[.8, .7, .9])), tmp_path/'metrics.json')
     html = report_folder(tmp_path).read_text(encoding='utf-8')
-    assert html.count('<audio') == 2 and 'a%20%231.mid' in html and 'broken.mid' in html and '0.80' in html
+    assert html.count('<audio') == 2 and 'download="a #1.mid"' in html and 'broken.mid' in html and '0.80' in html
     assert not (tmp_path/'midi').exists()
+    assert base64.b64encode((tmp_path/'b.mid').read_bytes()).decode() in html # the file itself
 
 
 def test_folder_without_music(tmp_path):
@@ -189,3 +205,113 @@ def test_json_takes_numpy_and_has_no_nan(tmp_path):
 def test_dots_sit_where_their_values_are():
     table = dot_table([dict(name='x', value=2, low=1.5, high=3)], (1, 5), 'Score')
     assert 'cx="25.00%"' in table and 'x1="12.50%" x2="50.00%"' in table
+
+
+# in the browser
+
+N, BARS = 6, 8
+
+
+@pytest.fixture(scope='module')
+def listening(tmp_path_factory):
+    "Six pieces of 16 s, or 24 s where the tempo halves in the middle; prompts of 2 s; judged."
+    pieces = make_pieces(N, BARS)
+    for i, p in enumerate(pieces):
+        shares = np.array([i % 3 == k for k in range(3)])*.6 + np.array([.1, .1, .1]) + i/100
+        p.info.update(composer=dict(zip(LABELS, shares.tolist())), prompt_composer='beethoven')
+    pieces[1].notes.attrs['tempos'] = [(0, 120), (48*BARS//2, 60)]
+    return write_report(tmp_path_factory.mktemp('listening'), pieces)
+
+
+@pytest.fixture
+def tab(open_page, listening, request): return open_page(listening, getattr(request, 'param', 1400))
+
+
+def shown(tab): return tab.evaluate('shown().map(card => +card.dataset.rank)')
+
+
+def test_sorting_and_filtering(tab):
+    assert shown(tab) == [1, 2, 3, 4, 5, 6] and tab.input_value('#sort') == 'rank'
+    tab.select_option('#sort', 'score') # of beethoven, whose openings they go on from
+    assert shown(tab) == [5, 2, 6, 4, 3, 1]
+    tab.select_option('#sort', 'composer') # the likeliest, the surest first
+    assert shown(tab) == [6, 3, 4, 1, 5, 2]
+    tab.select_option('#composer', 'bach')
+    assert shown(tab) == [4, 1] and tab.inner_text('#shown') == '2 of 6 pieces'
+    tab.select_option('#composer', '')
+    tab.select_option('#sort', 'length')
+    assert shown(tab)[0] == 2
+    tab.select_option('#sort', 'critic')
+    tab.fill('#least-critic', '0.5')
+    assert shown(tab) == [1, 2, 3, 4]
+    tab.fill('#least-score', '0.5')
+    assert shown(tab) == [2]
+    boxes = [tab.locator(f'#p{i}').is_visible() for i in range(1, N+1)]
+    assert boxes == [False, True, False, False, False, False]
+
+
+def left(tab, i): return tab.evaluate(f'parseFloat(document.querySelector("#p{i} .cursor").style.left)/100')
+
+
+@pytest.mark.parametrize('i, at, second', [(1, .25, 4), (2, .25, 4), (2, .75, 16)])
+def test_a_click_on_the_roll_seeks_and_the_cursor_is_there(tab, i, at, second):
+    tab.locator(f'#p{i}').scroll_into_view_if_needed()
+    area = tab.locator(f'#p{i} .rollbox').bounding_box()
+    tab.mouse.click(area['x'] + at*area['width'], area['y'] + 20)
+    tab.wait_for_function(f'audioOf(byId("p{i}")).currentTime > {second} + .2')
+    tab.evaluate(f'audioOf(byId("p{i}")).pause()')
+    time = tab.evaluate(f'audioOf(byId("p{i}")).currentTime')
+    tab.wait_for_function('!document.querySelector(".playing")')
+    length, speed = (16, 1) if i == 1 else (24, 1 if second < 8 else .5)
+    assert second < time < second + 3
+    assert left(tab, i) == pytest.approx(at + speed*(time - second)/16, abs=.01)
+    assert tab.inner_text(f'#p{i} .now').endswith('in the continuation')
+    assert tab.evaluate(f'Math.abs(audioOf(byId("p{i}")).duration - {length} - 1)') < .2
+
+
+def test_by_keyboard(tab):
+    press = tab.keyboard.press
+    here, playing = lambda: tab.evaluate('here?.id'), lambda: tab.evaluate('[...document.querySelectorAll(".playing")].map(c => c.id)')
+    press('j'); press('j'); press('k')
+    assert here() == 'p1' and playing() == []
+    press('Space')
+    tab.wait_for_function('audioOf(here).currentTime > .1')
+    assert playing() == ['p1'] and tab.inner_text('#p1 .now').endswith('in the prompt')
+    press('n')
+    tab.wait_for_function('!audioOf(byId("p2")).paused && audioOf(byId("p2")).currentTime > 0')
+    assert here() == 'p2' and playing() == ['p2'] and tab.evaluate('audioOf(byId("p1")).paused')
+    press('c')
+    tab.wait_for_function('audioOf(here).currentTime >= 2')
+    press('Space')
+    tab.wait_for_function('audioOf(here).paused')
+    before = tab.evaluate('audioOf(here).currentTime')
+    press('ArrowRight')
+    tab.wait_for_function(f'Math.abs(audioOf(here).currentTime - {before} - 5) < .01')
+    press('ArrowLeft'); press('Home')
+    tab.wait_for_function('audioOf(here).currentTime === 0')
+    press('?')
+    assert tab.locator('#keys').is_visible()
+    press('Escape')
+    press('p')
+    tab.wait_for_function('here.id === "p1" && !audioOf(here).paused')
+
+
+def test_downloads_have_the_right_bytes(tab, listening, tmp_path):
+    for kind, suffix in (('MIDI', '.mid'), ('MusicXML', '.mxl'), ('WAV', '.wav')):
+        with tab.expect_download() as got: tab.get_by_label(f'{kind} file of Piece 0').click()
+        assert got.value.suggested_filename == f'001{suffix}'
+        got.value.save_as(tmp_path/f'x{suffix}')
+    assert (tmp_path/'x.mid').read_bytes() == (listening.parent/'midi'/'001.mid').read_bytes()
+    assert read_score(tmp_path/'x.mxl')[['onset', 'pitch']].equals(make_pieces(1, BARS)[0].notes[['onset', 'pitch']])
+    heard, rate = soundfile.read(tmp_path/'x.wav')
+    assert rate == 16000 and heard.ndim == 1 and abs(len(heard)/rate - 17) < .2
+    first = np.flatnonzero(np.abs(heard) > .02)[0]/rate
+    assert first < .1 and np.sqrt((heard**2).mean()) > .03
+
+
+@pytest.mark.parametrize('tab', [1400, 400], indirect=True)
+def test_it_fits_and_everything_has_a_name(tab):
+    assert tab.evaluate('document.documentElement.scrollWidth <= innerWidth')
+    assert tab.evaluate('''[...document.querySelectorAll("button, select, input, a, audio, [role=slider], dialog, article")].every(
+        o => o.getAttribute("aria-label") || o.textContent.trim() || o.closest("label"))''')
+    assert tab.evaluate('[...document.querySelectorAll("[role=slider]")].every(o => +o.getAttribute("aria-valuemax") >= 16)')

@@ -387,7 +387,8 @@ def test_random_numbers_of_a_piece_depend_on_seed_and_index():
 
 
 @pytest.mark.parametrize('options,message', [
-    (dict(n=0), 'n must be at least 1'), (dict(start=-5), 'start must'), (dict(n=-3), 'n must'), (dict(n_tokens=0), 'n_tokens'), (dict(batch_size=0), 'batch_size'),
+    (dict(n=0), 'n must be at least 1'), (dict(start=-5), 'start must'), (dict(n=-3), 'n must'), (dict(n_tokens=0), 'n_tokens'), (dict(top_k=2.5), 'whole number'),
+    (dict(prompts=[[BOS, 5, EOS, BOS, 7]]), 'several pieces'), (dict(batch_size=0), 'batch_size'),
     (dict(top_k=0), 'top_k'), (dict(random_freq=1.5), 'random_freq'), (dict(random_freq=-.1), 'random_freq'),
     (dict(top_p=1.1), 'top_p'), (dict(min_p=-1), 'min_p'), (dict(temperature=0), 'temperature'),
     (dict(temperature=float('nan')), 'temperature'), (dict(top_p=float('nan')), 'top_p'),

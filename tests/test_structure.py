@@ -8,7 +8,7 @@ import pytest
 
 root = Path(__file__).resolve().parent.parent
 modules = ('notes tokens encoders metrics show sources corpus data models ngram generator sampling corruptions copying composer critic '
-           'callbacks compare report demo cli all').split()
+           'callbacks compare report quiz demo cli all').split()
 promised = {
     'notes': 'read_score write_midi transpose ScoreError', 'metrics': 'inception_score',
     'tokens': 'EncodingConfig Vocab NotewiseEncoder ChordwiseEncoder', 'data': 'TokenBlock lm_dataloaders classifier_dataloaders',
