@@ -9,9 +9,9 @@ import argparse
 import time
 from pathlib import Path
 
-from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
+from musiclm.callbacks import KeepCopies
 from musiclm.composer import calibrate_judge, composer_clips, composer_dataloaders, composer_learner
 from musiclm.corpus import Corpus, music21_corpus
 from musiclm.data import lm_dataloaders
@@ -25,13 +25,6 @@ RUNS = { # name: architecture, size, epochs, works, epochs after which a copy is
     'tiny': ('awd_lstm', 'tiny', 4, 'train', ()),
     'transformer': ('transformer', 'small', 6, 'train', ()),
 }
-
-
-class KeepCopies(Callback):
-    "Save the model after some epochs."
-    def __init__(self, epochs, place): self.epochs, self.place = epochs, place
-    def after_epoch(self):
-        if self.epoch + 1 in self.epochs: save_model(self.learn, self.place(self.epoch + 1))
 
 
 def open_corpus(models:Path) -> Corpus:
@@ -49,7 +42,7 @@ def contestant(name:str, corpus:Corpus, models:Path, seed:int=0): # A generator
     dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     begin = time.perf_counter()
-    keep = KeepCopies(kept, lambda epoch: models/f'{name}@{epoch}')
+    keep = KeepCopies(kept, lambda epoch: save_model(learn, models/f'{name}@{epoch}'))
     with learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[Checkpoints(models/f'.{name}.training'), keep])
     names = learn.recorder.metric_names[1:-1]
     history = [dict(zip(names, map(float, row))) for row in learn.recorder.values]

@@ -70,8 +70,7 @@ def judge_once(pieces:list, reference, judge, index) -> dict: # Seconds by part
     structure, seconds['structure'] = timed(lambda: describe_structure(tables))
     seconds['describe'] = decoding + describing
     labels = np.array([judge.labels.index(c) for c in prompt_info(pieces, 'prompt_composer')])[kept]
-    got = Judged(cut, heard.probs, heard.embeddings, described, prompt_info(pieces, 'prompt')[kept], labels,
-                 structure=structure, none=heard.none)
+    got = Judged(cut, heard.probs, heard.embeddings, described, structure, heard.none, prompt_info(pieces, 'prompt')[kept], labels)
     _, seconds['score'] = timed(lambda: score_figures(got))
     _, seconds['distances'] = timed(lambda: distance_figures(got, reference))
     _, seconds['copying'] = timed(lambda: longest_copies(pieces, index))

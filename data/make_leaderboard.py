@@ -41,7 +41,7 @@ def main():
                     rows=table.reset_index(names='row').to_dict('records')), args.out/'leaderboard.json')
     write_whole(args.out/'leaderboard.csv', table.to_csv().encode())
     write_leaderboard(table, corpus.encoder, args.out/'leaderboard.html', max_bytes=1.2e6, beats=16)
-    print(table[['rank', 'ties', 'normalised', 'conditional', 'kernel_distance', 'recall', 'bits_per_note', 'fooling', 'copied_95']].round(3).to_string())
+    print(table[['rank', 'ties', 'normalised', 'conditional_normalised', 'kernel_distance', 'recall', 'bits_per_note', 'fooling', 'copied_95']].round(3).to_string())
 
 
 if __name__ == '__main__': main()

@@ -17,6 +17,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 
+from musiclm.callbacks import KeepCopies
 from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
                               composer_figures, composer_learner, hear)
 from musiclm.corpus import Corpus, music21_corpus
@@ -44,13 +45,6 @@ CRITIC = dict(
     generators=('8-gram', 'lstm-small@2', 'lstm-small@8', 'lstm-small', 'lstm-base@3', 'lstm-base', 'transformer-small'),
     held_out=('transformer-small', 'nucleus 0.9'), n=dict(train=2400, valid=700, test=1000), epochs=10, seed=1)
 LENGTH, PROMPT = 256, 64 # tokens of clips, and of what they continue
-
-
-class KeepCopies(Callback):
-    "Save the model after some epochs."
-    def __init__(self, epochs, save): self.epochs, self.save = epochs, save
-    def after_epoch(self):
-        if self.epoch + 1 in self.epochs: self.save(self.epoch + 1)
 
 
 class CoreSeconds(Callback):

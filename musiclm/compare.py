@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROTOCOL', 'Judged', 'prompt_info', 'judge_clips', 'columns_of', 'score_figures', 'distance_figures',
            'copying_figures', 'evaluate', 'floor_pieces', 'held_out_clips', 'references', 'generator_hash',
-           'corpus_hash', 'kept', 'Bench', 'generator_figures', 'library_commit', 'copy_limit', 'rank_paired',
+           'corpus_hash', 'kept', 'Bench', 'generator_figures', 'library_commit', 'upper_copies', 'rank_paired',
            'leaderboard', 'board_of', 'plot_leaderboard']
 
 # %% ../nbs/17_compare.ipynb #0003
@@ -32,9 +32,10 @@ from .corruptions import real_clips
 from .critic import MARGIN, clips_of, realness
 from .encoders import make_encoder
 from .generator import evaluate_lm
-from .metrics import (Score, _log_mean_score, bootstrap_interval, class_divergence, cluster_codes, compression_ratio,
-                             conditional_inception_score, describe, describe_structure, descriptor_distances, frechet_distance,
-                             inception_score, kernel_distance, normalised_score, precision_recall_density_coverage, unique_ratio)
+from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_weights, class_divergence, compression_ratio,
+                             conditional_inception_score, describe, describe_structure, descriptor_distances, entropy, estimate_from,
+                             frechet_distance, inception_score, kernel_distance, normalised_score, precision_recall_density_coverage,
+                             stratum_codes, unique_ratio)
 from .models import bare_model
 from .ngram import NGram
 from .notes import write_whole
@@ -48,11 +49,11 @@ class Judged:
     probs:np.ndarray # (n, K) calibrated probabilities
     embeddings:np.ndarray # (n, d)
     described:pd.DataFrame # (n, descriptors)
+    structure:pd.DataFrame # (n, lengths) structure indicators
+    none:np.ndarray # (n,) probability that no composer writes so
     groups:np.ndarray=None # (n,) works or prompts
     labels:np.ndarray=None # (n,) class of the prompt's composer: works are drawn within composers
     n_short:int=0 # Pieces that were too short to give a clip
-    structure:pd.DataFrame=None # (n, lengths) structure indicators
-    none:np.ndarray=None # (n,) probability that no composer writes so
     kept:np.ndarray=None # (n,) which piece each clip is of
 
 # %% ../nbs/17_compare.ipynb #0007
@@ -89,8 +90,8 @@ def judge_clips(
         composers = np.array([model.labels.index(str(c)) for c in np.asarray(composers)[kept]])
     encoder = make_encoder(model.encoding, model.vocab.itos)
     tables, heard = [encoder.decode(c) for c in cut], hear(model, cut)
-    return Judged(cut, heard.probs, heard.embeddings, describe(tables), groups, composers, len(pieces) - len(kept),
-                  describe_structure(tables), heard.none, np.asarray(kept))
+    return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none, groups, composers,
+                  len(pieces) - len(kept), np.asarray(kept))
 
 # %% ../nbs/17_compare.ipynb #0009
 def columns_of(
@@ -124,8 +125,8 @@ def distance_figures(
     kid = kernel_distance(got.embeddings, real.embeddings, got.groups, real.groups)
     k = min(5, len(got.clips) - 1, len(real.clips) - 1)
     far = descriptor_distances(got.described, real.described)
-    return dict(class_divergence=class_divergence(got.probs, real.probs), kernel_distance=kid.value, kernel_low=kid.low,
-                kernel_high=kid.high, frechet_distance=frechet_distance(got.embeddings, real.embeddings),
+    return dict(class_divergence=class_divergence(got.probs, real.probs), **columns_of('kernel_distance', kid),
+                frechet_distance=frechet_distance(got.embeddings, real.embeddings),
                 **precision_recall_density_coverage(got.embeddings, real.embeddings, k), unique=unique_ratio(got.clips),
                 descriptor_distance=far['wasserstein'].mean(), descriptor_overlap=far['overlap'].mean(),
                 structure_distance=descriptor_distances(got.structure, real.structure)['wasserstein'].mean(),
@@ -213,7 +214,7 @@ def references(
     return real, inception_score(noise.probs), inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
 
 # %% ../nbs/17_compare.ipynb #0015
-PROTOCOL = 1 # of what is measured and kept; a higher one measures everything anew
+PROTOCOL = 2 # of what is measured and kept; a higher one measures everything anew
 
 def generator_hash(
     model, # A generator or its `Learner`
@@ -263,18 +264,25 @@ class Bench:
         self.size = self.judge.clip_length + MARGIN # ends of notes that the prompt left sounding drop out of a clip
         self.prompts, self.where = held_out_prompts(corpus, split, n, prompt_tokens, seed)
         self.real = held_out_clips(judge, corpus, n, prompt_tokens, split, seed)
-        if copies is not None: self.copies = copies
+        works = corpus.manifest.drop_duplicates('work').set_index('work')['composer']
+        if self.real.groups is None: raise ValueError(f'clips come from one work of split {split!r} alone: an interval needs at least 2')
+        works = works[works.index.isin([*self.where['work'], *self.real.groups])]
+        self.number, self.strata = works.index.get_indexer, stratum_codes(np.arange(len(works)), len(works), works)
+        self.weights = bootstrap_weights(len(works), 1000, seed, self.strata) # the same draws of works for all rows
         self.what = dict(judge=judge_hash(self.judge), critic=self.critic and judge_hash(self.critic), corpus=corpus_hash(corpus),
                          n=n, prompt_tokens=prompt_tokens, split=split, seed=seed)
+        if copies is not None:
+            self.copies = copies
+            self.what['copies'] = hashlib.sha256(copies.pairs.tobytes() + copies.suffixes.tobytes()).hexdigest()[:12]
     @cached_property
     def copies(self): return CopyIndex.of(self.corpus) # only where something is measured
     def copied(self, clips): return longest_copies(clips, self.copies, self.corpus.encoder)['share'].tolist()
     def draw(self, model, **rule): # `Piece`s
         return sample(model, self.n, self.size, prompts=self.prompts, seed=self.seed, **{'min_tokens': self.size, **rule})
     def hear(self, pieces): return judge_clips(pieces, self.judge, self.where['work'], self.where['composer'])
-    def log_conditional(self, got): # (m,) nats above a guess, by clip
-        return np.log(np.maximum(got.probs[np.arange(len(got.probs)), got.labels], 1e-12)*got.probs.shape[1])
-    def realness(self, clips): return None if self.critic is None else realness(self.critic, clips).tolist()
+    def judged(self, got): # JSON: what is known of each clip
+        real = None if self.critic is None else realness(self.critic, got.clips).tolist()
+        return dict(probs=got.probs.tolist(), labels=got.labels.tolist(), works=got.groups.tolist(), copied=self.copied(got.clips), realness=real)
 
 # %% ../nbs/17_compare.ipynb #001a
 def generator_figures(
@@ -298,11 +306,9 @@ def measure(self:Bench,
     pieces = self.draw(model, **rule)
     speed = sum(len(p) - p.prompt_len for p in pieces)/(perf_counter() - begin)
     got, card = self.hear(pieces), getattr(bare_model(model), 'card', {})
-    score = inception_score(got.probs, got.groups, seed=self.seed, strata=got.labels)
-    figures = dict(**columns_of('score', score), **distance_figures(got, self.real), no_composer=float(got.none.mean()),
-                   tokens_per_second=speed, seed=self.seed, train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit())
-    return dict(figures=figures, prompt=got.kept.tolist(), log_conditional=self.log_conditional(got).tolist(), copied=self.copied(got.clips),
-                realness=self.realness(got.clips), piece=pieces[0].as_json())
+    figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
+                   train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit())
+    return dict(self.judged(got), figures=figures, piece=pieces[0].as_json())
 
 def library_commit() -> str:
     "The commit of the checkout that the library runs from, or its version."
@@ -312,62 +318,92 @@ def library_commit() -> str:
 
 # %% ../nbs/17_compare.ipynb #0f636bc4
 @patch
-def reference(self:Bench) -> dict: # JSON: logs of the conditional scores of noise and of real music by clip, copies, realness
+def reference(self:Bench) -> dict: # JSON: what is known of clips of noise and of what the composers wrote
     "What all rows are set beside."
-    copied = self.copied(self.real.clips)
+    real = self.judged(self.real)
     noise = self.hear(self.draw(NGram.of(self.corpus, order=1, transpositions=(0,)), random_freq=1., top_k=None))
-    return dict(noise=self.log_conditional(noise).tolist(), noise_prompt=noise.kept.tolist(), real=self.log_conditional(self.real).tolist(),
-                copied=copied, realness=self.realness(self.real.clips))
+    return dict(noise=self.judged(noise), real=real)
+
+@patch
+def scores(self:Bench,
+    found:dict, # From `measure`, or half of `reference`
+) -> dict: # score, conditional: each a `Score`
+    "Both scores of a row, from what is kept."
+    probs, labels, works = (np.array(found[k]) for k in ('probs', 'labels', 'works'))
+    return dict(score=inception_score(probs, works, seed=self.seed, strata=labels),
+                conditional=conditional_inception_score(probs, labels, works, seed=self.seed, strata=labels))
+
+@patch
+def draws(self:Bench,
+    found:dict, # From `measure`
+) -> dict: # score, conditional: each (1000,) logs of the score, in nats
+    "Both scores of a row with works drawn anew, the same ones for all rows."
+    probs, labels = np.array(found['probs']), np.array(found['labels'])
+    own = np.log(np.maximum(probs[np.arange(len(probs)), labels], 1e-12))
+    sums = np.zeros((self.weights.shape[1], 3 + probs.shape[1]))
+    np.add.at(sums, self.number(found['works']), np.c_[np.ones(len(probs)), own, entropy(probs), probs])
+    drawn = self.weights @ sums
+    means = drawn[:, 1:]/drawn[:, :1]
+    return dict(score=_log_is(means[:, 1:]), conditional=means[:, 0] + np.log(probs.shape[1]))
 
 # %% ../nbs/17_compare.ipynb #1670174b
 @patch
 def row(self:Bench,
     found:dict, # From `measure`
-    scale:tuple, # Conditional `Score`s of noise and of real music
-    human:float, # The share of copied notes that 95% of human clips stay under, at the top of its interval
+    base:dict, # From `reference`
 ) -> dict:
     "A row of the table."
-    works, composers = (self.where[k].to_numpy()[found['prompt']] for k in ('work', 'composer'))
-    mean = lambda v, **kw: bootstrap_interval(v, works, seed=self.seed, strata=composers, **kw)
-    score = _log_mean_score(np.array(found['log_conditional']), works, 1000, self.seed, .95, composers, 'conditional score')
-    out = dict(n=len(works), **columns_of('normalised', normalised_score(score, *scale)), **columns_of('conditional', score))
-    if found['realness']: out |= columns_of('fooling', mean(np.array(found['realness']) > .5, bounds=(0, 1)))
-    most = float(np.quantile(found['copied'], .95))
-    return out | dict(copied_95=most, copies=most > human) | found['figures']
+    got, noise, music = (self.scores(o) for o in (found, base['noise'], base['real']))
+    out = dict(n=len(found['probs']), **columns_of('normalised', normalised_score(got['score'], noise['score'], music['score'])))
+    if music['conditional'].log > noise['conditional'].log: # else this judge cannot tell whose a held-out work is
+        out |= columns_of('conditional_normalised', normalised_score(got['conditional'], noise['conditional'], music['conditional']))
+    for name, score in got.items(): out |= columns_of(name, score)
+    if found['realness']:
+        taken = np.array(found['realness']) > .5
+        out |= columns_of('fooling', bootstrap_interval(taken, found['works'], seed=self.seed, strata=found['labels'], bounds=(0, 1)))
+    excess = self.copying_excess(found, base['real'])
+    out |= dict(copied_95=upper_copies(found['copied'])[0], **columns_of('copying_excess', excess), copies=excess.low > 0)
+    return out | found['figures']
 
 # %% ../nbs/17_compare.ipynb #8866394f
-def copy_limit(
-    shares, # (n,) shares of copied notes in clips of human works
-    works, # (n,) their works
-    seed:int=0, # Of the bootstrap
-) -> float: # Upper end of the 95% interval of the 95th percentile
-    "How much human works copy from the training works."
-    shares, (codes, k), chance = np.asarray(shares, float), cluster_codes(len(shares), works), np.random.default_rng(seed)
-    members = [np.flatnonzero(codes == g) for g in range(k)]
-    drawn = [np.quantile(shares[np.concatenate([members[g] for g in chance.integers(0, k, k)])], .95) for _ in range(1000)]
-    return float(np.quantile(drawn, .975))
+def upper_copies(
+    shares, # (n,) shares of copied notes
+    weights=None, # (m, n) weights of the clips; None: each counts once
+) -> np.ndarray: # (m,)
+    "The share that 95% of clips do not exceed."
+    shares = np.asarray(shares, float)
+    order = shares.argsort()
+    mass = (np.ones((1, len(shares))) if weights is None else weights)[:, order].cumsum(1)
+    return shares[order][(mass < .95*mass[:, -1:] - 1e-9).sum(1)]
+
+@patch
+def copying_excess(self:Bench,
+    found:dict, # From `measure`
+    real:dict, # The same of what the composers wrote
+) -> Estimate:
+    "How far the 95th percentile of copied notes lies above that of real clips, works drawn for both at once."
+    values, drawn = zip(*((upper_copies(o['copied'])[0], upper_copies(o['copied'], self.weights[:, self.number(o['works'])])) for o in (found, real)))
+    return estimate_from(values[0] - values[1], drawn[0] - drawn[1], len(found['copied']), strata=self.strata)
 
 # %% ../nbs/17_compare.ipynb #145a6ca6
 def rank_paired(
-    table:pd.DataFrame, # Rows of generators, with columns normalised and copies
-    logs:dict, # Row name -> Series of logs of the conditional score, by prompt
-    works, composers, # (prompts,) of each prompt
-    seed:int=0, # Of the bootstrap
+    table:pd.DataFrame, # Rows of generators, with columns `by` and copies
+    draws:dict, # Row name -> (m,) logs of the score, each of the same works drawn anew
+    strata=None, # (works,) strata of the works that were drawn
+    by:str='score', # Column to rank by; higher is better
 ) -> pd.DataFrame: # Best first, with columns rank (missing where a row copies) and ties in front
-    "Rank rows on the same prompts by the intervals of their differences."
-    names = [n for n in table.sort_values('normalised', ascending=False).index if not table.loc[n, 'copies']]
-    sign = pd.DataFrame(0, names, names)
-    for a, b in combinations(names, 2):
-        d = (logs[a] - logs[b]).dropna()
-        e = bootstrap_interval(d, works[d.index], seed=seed, strata=composers[d.index])
-        sign.loc[a, b], sign.loc[b, a] = (e.low > 0)*1 - (e.high < 0)*1, (e.high < 0)*1 - (e.low > 0)*1
-    rank = (sign.T > 0).sum(axis=1) + 1
-    ties = {n: ', '.join(o for o in names if o != n and sign.loc[n, o] == 0) for n in names}
-    gated = [n for n in table.index if n not in names]
-    out = table.loc[[*names, *sorted(gated, key=lambda n: -table.loc[n, 'normalised'])]]
-    out.insert(0, 'ties', [ties.get(n, 'copies more than human works do') for n in out.index])
-    out.insert(0, 'rank', pd.array([rank.get(n) for n in out.index], dtype='Int64'))
-    return out
+    "Rank rows by the intervals of the differences of their logs."
+    table = table.sort_values(['copies', by], ascending=[True, False])
+    names = table.index[~table['copies'].astype(bool)]
+    apart = pd.DataFrame(False, names, names)
+    for a, b in combinations(names, 2): # a is the better one
+        e = estimate_from(np.log(table.loc[a, by]/table.loc[b, by]), draws[a] - draws[b], len(draws[a]), strata=strata)
+        apart.loc[a, b] = apart.loc[b, a] = e.low > 0
+    rank = {name: 1 + int(apart.loc[name, :name].sum()) for name in names}
+    ties = {n: ', '.join(o for o in names if o != n and not apart.loc[n, o]) for n in names}
+    table.insert(0, 'ties', [ties.get(n, 'copies more than human works do') for n in table.index])
+    table.insert(0, 'rank', pd.array([rank.get(n) for n in table.index], dtype='Int64'))
+    return table
 
 # %% ../nbs/17_compare.ipynb #8f3f888b
 def leaderboard(
@@ -383,10 +419,12 @@ def leaderboard(
     seed:int=0, # Of prompts, pieces and intervals
     progress:bool=True, # Show a bar
     copies:CopyIndex=None, # Works to look for copies in; None: the training works of the corpus
+    rank_by:str='score', # Or 'conditional': see above
 ) -> pd.DataFrame: # One row a generator and setting, best first; `attrs`: references, pieces to listen to, hashes
     "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
+    if rank_by not in ('score', 'conditional'): raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
     settings, bench = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
     found, once = {}, {} # what depends on a generator alone is found once
     base = kept(cache, dict(bench.what, role='reference'), bench.reference)
@@ -399,46 +437,44 @@ def leaderboard(
             once[g] = what, kept(cache, what, lambda: generator_figures(model, corpus, split))
         what, alone = once[g]
         got = kept(cache, bench.what | what | dict(rule=rule), lambda: bench.measure(model, rule))
-        found[', '.join(filter(None, (g, s)))] = dict(got, figures=got['figures'] | alone, generator=g, setting=s)
-    return board_of(bench, base, found)
+        found[', '.join(filter(None, (g, s)))] = dict(got, figures=got['figures'] | alone, generator=g, setting=s,
+                                                      rule=', '.join(f'{k}={v}' for k, v in rule.items()) or 'as usual')
+    return board_of(bench, base, found, rank_by)
 
 # %% ../nbs/17_compare.ipynb #4c3b42ac
 def board_of(
     bench:Bench, # What the rows share
     base:dict, # From `Bench.reference`
     found:dict, # Row name -> from `Bench.measure`, and generator and setting
+    rank_by:str='score', # Or 'conditional'
 ) -> pd.DataFrame:
     "The table, from what was measured."
-    real, where, seed = bench.real, bench.where, bench.seed
-    works, composers = where['work'].to_numpy(), where['composer'].to_numpy()
-    at = base['noise_prompt']
-    scored = lambda logs, groups, strata: _log_mean_score(np.array(logs), groups, 1000, seed, .95, strata, 'conditional score')
-    noise, music = scored(base['noise'], works[at], composers[at]), scored(base['real'], real.groups, real.labels)
-    limit = copy_limit(base['copied'], real.groups, seed)
-    rows = {name: {k: f[k] for k in ('generator', 'setting')} | bench.row(f, (noise, music), limit) for name, f in found.items()}
-    table = pd.DataFrame.from_dict(rows, orient='index')
-    logs = {name: pd.Series(f['log_conditional'], f['prompt']) for name, f in found.items()}
-    table = rank_paired(table, logs, works, composers, seed)
-    human = dict(conditional=music.value, copied_95=float(np.quantile(base['copied'], .95)), copy_limit=limit)
-    if base['realness']: human['fooling'] = float(np.mean(np.array(base['realness']) > .5))
-    table.attrs.update(floor=str(noise), ceiling=str(music), human=human, judge_hash=bench.what['judge'], critic_hash=bench.what['critic'],
-                       corpus_hash=bench.what['corpus'], pieces={name: f['piece'] for name, f in found.items()})
+    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base) for name, f in found.items()}
+    table = rank_paired(pd.DataFrame.from_dict(rows, orient='index'), {name: bench.draws(f)[rank_by] for name, f in found.items()},
+                        bench.strata, rank_by)
+    floor, ceiling = (bench.scores(base[o]) for o in ('noise', 'real'))
+    human = {k: s.value for k, s in ceiling.items()} | dict(copied_95=upper_copies(base['real']['copied'])[0])
+    if base['real']['realness']: human['fooling'] = float(np.mean(np.array(base['real']['realness']) > .5))
+    table.attrs.update({o: str(s[rank_by]) for o, s in (('floor', floor), ('ceiling', ceiling))}, human=human, rank_by=rank_by,
+                       judge_hash=bench.what['judge'], critic_hash=bench.what['critic'], corpus_hash=bench.what['corpus'],
+                       pieces={name: f['piece'] for name, f in found.items()})
     return table
 
 # %% ../nbs/17_compare.ipynb #af63ba2a
 def plot_leaderboard(
     table:pd.DataFrame, # From `leaderboard`
+    column:str='normalised', # Or 'conditional_normalised'
     ax=None, # Of matplotlib; None makes one
 ): # The axes
     "Normalised scores with their intervals and ranks, best on top; rows that copy are hollow."
     ax = ax or plt.subplots(figsize=(7, .6 + .3*len(table)), layout='constrained')[1]
     at = np.arange(len(table))[::-1]
     for y, (name, r) in zip(at, table.iterrows()):
-        ax.plot([r['normalised_low'], r['normalised_high']], [y, y], color='C7' if r['copies'] else 'C0', lw=1.5)
-        ax.plot(r['normalised'], y, 'o', color='C7' if r['copies'] else 'C0', mfc='none' if r['copies'] else None)
+        ax.plot([r[f'{column}_low'], r[f'{column}_high']], [y, y], color='C7' if r['copies'] else 'C0', lw=1.5)
+        ax.plot(r[column], y, 'o', color='C7' if r['copies'] else 'C0', mfc='none' if r['copies'] else None)
     label = lambda r: '–' if pd.isna(r['rank']) else f'{r["rank"]}'
     ax.set(yticks=at, yticklabels=[f'{name}  {label(r)}' for name, r in table.iterrows()], ylim=(-.6, len(table) - .4),
-           xlabel='normalised conditional score: 0 noise, 1 what the composers wrote (95% interval)')
+           xlabel=f'{"conditional" if "conditional" in column else "Inception"} score: 0 noise, 1 what the composers wrote (95% interval)')
     ax.axvline(1, color='k', lw=.8, ls=':'); ax.axvline(0, color='k', lw=.8, ls=':')
     ax.spines[['top', 'right']].set_visible(False)
     return ax

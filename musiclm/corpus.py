@@ -8,7 +8,8 @@ __all__ = ['TOY_STYLES', 'QUICK', 'ANY_SCORE', 'Corpus', 'histograms', 'join_pie
            'encode_file', 'Job', 'Encoded', 'music_hash', 'encode_job', 'lost', 'encode_batch', 'job_keys', 'Entry',
            'Journal', 'locked', 'open_journal', 'older_store', 'stored_entries', 'reading_cost', 'in_batches',
            'n_cores', 'on_cores', 'ProcessDied', 'in_processes', 'on_cluster', 'seen', 'encode_jobs', 'default_cache',
-           'first_encoder', 'take_in', 'known_splits', 'build_corpus', 'assemble', 'music21_corpus', 'folder_corpus']
+           'first_encoder', 'take_in', 'check_sources', 'known_splits', 'build_corpus', 'assemble', 'music21_corpus',
+           'folder_corpus']
 
 # %% ../nbs/06_corpus.ipynb #0003
 import hashlib
@@ -43,8 +44,9 @@ class Corpus:
         store:np.ndarray, # (tokens of all pieces,) uint16
         encoder, # The encoder that made them
         errors:pd.DataFrame=None, # Columns path, reason: what was left out
+        sources=(), # Where the music was read: a folder, or corpora of music21; nothing where that is not known
     ):
-        self.manifest, self.store, self.encoder = manifest.reset_index(drop=True), store, encoder
+        self.manifest, self.store, self.encoder, self.sources = manifest.reset_index(drop=True), store, encoder, tuple(sources)
         self.errors = pd.DataFrame({'path': [], 'reason': []}, dtype=str) if errors is None else errors
 
     @property
@@ -110,7 +112,7 @@ def select(self:Corpus,
     rows, # Rows of the manifest
 ) -> Corpus: # Shares the store
     "A corpus of some of the pieces."
-    return Corpus(self.manifest.iloc[list(rows)], self.store, self.encoder, self.errors)
+    return Corpus(self.manifest.iloc[list(rows)], self.store, self.encoder, self.errors, self.sources)
 
 @patch
 def summary(self:Corpus) -> pd.DataFrame: # Indexed by composer and split
@@ -140,11 +142,13 @@ def write_about(
     manifest:pd.DataFrame,
     encoder,
     errors:pd.DataFrame,
+    sources=(), # As of a `Corpus`
 ):
     "Write all files of a store but its tokens."
     manifest.to_parquet(folder/'manifest.parquet', index=False)
     (folder/'vocab.json').write_text(json.dumps(encoder.vocab.itos))
     (folder/'encoding.json').write_text(encoder.config.to_json())
+    (folder/'sources.json').write_text(json.dumps(list(sources)))
     errors.to_csv(folder/'errors.csv', index=False)
 
 def write_tokens(
@@ -171,7 +175,7 @@ def save(self:Corpus,
     "Write the corpus to a folder, which appears whole or not at all; raises ValueError rather than replace anything else."
     with whole_folder(folder, 'manifest.parquet') as new:
         write_tokens(new/'tokens.npy', [self.store])
-        write_about(new, self.manifest, self.encoder, self.errors)
+        write_about(new, self.manifest, self.encoder, self.errors, self.sources)
     return Path(folder)
 
 # %% ../nbs/06_corpus.ipynb #000c
@@ -189,10 +193,11 @@ def load(cls:Corpus,
         manifest = pd.read_parquet(folder/'manifest.parquet')
         store = np.load(folder/'tokens.npy', mmap_mode='r', allow_pickle=False)
         errors = pd.read_csv(folder/'errors.csv', dtype=str, keep_default_na=False) if (folder/'errors.csv').exists() else None
+        sources = json.loads((folder/'sources.json').read_text()) if (folder/'sources.json').exists() else ()
     except (ValueError, OSError, KeyError) as e: raise ValueError(f'{folder}: broken corpus ({e})') from None
     if len(manifest) and (manifest.offset + manifest.n_tokens).max() > len(store):
         raise ValueError(f'{folder}: broken corpus (fewer tokens than its manifest says)')
-    return cls(manifest, store, encoder, errors)
+    return cls(manifest, store, encoder, errors, sources)
 
 # %% ../nbs/06_corpus.ipynb #0011
 TOY_STYLES = [  # scale, chord roots as scale degrees, accompaniment, melody rhythms in steps, leap
@@ -696,6 +701,16 @@ def take_in(
             pd.DataFrame(errors, columns=['path', 'reason'], dtype=str))
 
 # %% ../nbs/06_corpus.ipynb #6dc5f359
+def check_sources(
+    old, # `Corpus`, or None
+    sources, # Where music is to be read
+    out, # Folder of the store
+):
+    "Raise `ValueError` where a store would lose what it has from elsewhere."
+    if old is None or set(old.sources) <= set(sources): return
+    has, new = (', '.join(o) for o in (old.sources, sources))
+    raise ValueError(f'{out} holds the music of {has}, and would lose it to that of {new}: choose another place, or remove it first')
+
 def known_splits(
     old, # `Corpus`, or None
 ) -> dict: # Work -> split
@@ -715,6 +730,7 @@ def build_corpus(
     seed:int=0, # Of the split; works that the store holds keep theirs
     cache=None, # Folder to remember printed scores in; None: the user's cache directory
     composer_tokens:bool=False, # A token for each composer, in place of those that the encoding may have
+    sources=(), # Where the music is from; a store that has some from elsewhere is not replaced
     **running, # workers, scheduler, progress: as for `encode_jobs`
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
     "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
@@ -724,7 +740,7 @@ def build_corpus(
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
     place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap, tempo_grid) # or says what is wrong
     if out is not None: check_place(out, 'manifest.parquet')
-    old = older_store(out)
+    check_sources(old := older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]
@@ -738,7 +754,7 @@ def build_corpus(
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)
         if composer_tokens: encoder = with_composers(encoder, rows.composer)
-        return assemble(rows, errors, journal.entries, encoder, first, out)
+        return assemble(rows, errors, journal.entries, encoder, first, out, sources)
 
 # %% ../nbs/06_corpus.ipynb #722732b6
 def assemble(
@@ -748,6 +764,7 @@ def assemble(
     encoder,
     first, # The encoder of the entries
     out, # Folder of the store, or None
+    sources=(), # As of a `Corpus`
 ) -> Corpus:
     "Write a store from encoded pieces, and open it."
     plain = lambda ids: ids[ids < len(first.vocab)] # without the composer's token that an older store has
@@ -768,10 +785,10 @@ def assemble(
             manifest['n_tokens'] = write_tokens(folder/'tokens.npy', pieces)
             manifest['offset'] = manifest.n_tokens.cumsum() - manifest.n_tokens
             if replaced: manifest['n_replaced'] = replaced
-            write_about(folder, manifest, encoder, errors)
+            write_about(folder, manifest, encoder, errors, sources)
         if out is not None: return Corpus.load(out)
         corpus = Corpus.load(Path(spare)/'store')
-        return Corpus(corpus.manifest, np.array(corpus.store), encoder, errors)
+        return Corpus(corpus.manifest, np.array(corpus.store), encoder, errors, sources)
 
 # %% ../nbs/06_corpus.ipynb #099e74b1
 def music21_corpus(
@@ -788,7 +805,8 @@ def music21_corpus(
     if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
     if max_pieces: manifest = some_pieces(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
-    return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, **building)
+    sources = [f'music21:{n}' for n in ([names] if isinstance(names, str) else names)]
+    return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, sources=sources, **building)
 
 # %% ../nbs/06_corpus.ipynb #266bbdfc
 def folder_corpus(
@@ -803,4 +821,5 @@ def folder_corpus(
     "A corpus from a folder of scores: composers by sub-folder and works by file name, or as a table says."
     manifest = folder_manifest(path, metadata, pieces)
     if part_map != 'auto': manifest['part_map'] = ''
-    return build_corpus(manifest, encoder, part_map=part_map, seed=seed, **building)
+    sources = [str(Path(path).resolve())]
+    return build_corpus(manifest, encoder, part_map=part_map, seed=seed, sources=sources, **building)

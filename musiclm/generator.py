@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'Checkpoints', 'sha', 'unwrapped', 'training_settings', 'differences', 'random_state', 'set_random_state',
            'of_every_process', 'training_state', 'set_curves', 'read_checkpoint', 'GuardedClip', 'GeneratorLearner',
            'process_group', 'together', 'recipe', 'BitsPerNote', 'same_tokens', 'model_from', 'generator_learner',
-           'token_nats', 'batch_nats', 'evaluate_lm']
+           'FirstBatches', 'epochs_within', 'token_nats', 'batch_nats', 'evaluate_lm']
 
 # %% ../nbs/10_generator.ipynb #0002
 import hashlib
@@ -15,8 +15,10 @@ import json
 import random
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import fastai.callback.progress # gives `Learner` its bars …
 import fastai.callback.schedule # … and `fit_one_cycle`
@@ -52,6 +54,7 @@ class Checkpoints(Callback):
     ):
         self.folder, self.every = Path(folder), every
     def before_fit(self): assert isinstance(self.learn, GeneratorLearner), 'checkpoints are for the Learner of generator_learner'
+    def epochs(self): return json.loads((self.found()[-1]/'training.json').read_text())['settings']['epochs'] # of the training that it is of
     def found(self): return sorted(p for p in self.folder.glob('epoch-*') if (p/'training.json').is_file())
     def after_cancel_fit(self):
         if not self.learn.fault or not self.found(): return
@@ -295,16 +298,18 @@ class BitsPerNote(Metric):
 
 # %% ../nbs/10_generator.ipynb #dd291d94
 def same_tokens(
-    model, # A generator
-    vocab, # Of a corpus
+    model, # Reads tokens: a generator, a critic or a composer classifier
+    vocab, # Of a corpus, or of a generator
     encoding, # Its `EncodingConfig`
+    says:str='the generator to start from reads other tokens than the corpus has ({}): encode the music as it wants it',
+    composers:bool=True, # Must they know the same composers, too? Their tokens are in no clip
 ):
-    "Raise `ValueError` where a model reads other tokens than a corpus has."
-    ours, theirs = (json.loads(o.to_json()) for o in (model.encoding, encoding))
+    "Raise `ValueError` where a model reads other tokens than those; `says` is what, with {} for the difference."
+    ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json()) for o in (model.encoding, encoding))
     differ = [f'{k} {ours.get(k)} against {theirs.get(k)}' for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-    if not differ and model.vocab == vocab: return
-    says = ', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'
-    raise ValueError(f'the generator to start from reads other tokens than the corpus has ({says}): encode the music as it wants it')
+    n = None if composers else min(len(model.vocab), len(vocab)) # composers stand last
+    if not differ and model.vocab.itos[:n] == vocab.itos[:n]: return
+    raise ValueError(says.format(', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'))
 
 def model_from(
     start, # A folder of `save_model`, a module or a `Learner`
@@ -358,6 +363,32 @@ def generator_learner(
                              moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
     if start is not None: learn.start_hash = sha(*(p.detach().cpu().numpy().tobytes() for p in model.parameters()))
     return learn
+
+# %% ../nbs/10_generator.ipynb #603561be
+class FirstBatches(Callback):
+    "Ends a fit after a few batches, and notes when each was done."
+    def __init__(self, n): self.n, self.times = n, []
+    def after_batch(self):
+        self.times.append(perf_counter())
+        if len(self.times) == self.n: raise CancelFitException
+
+def epochs_within(
+    learn, # A `Learner` before its first fit
+    minutes:float, # To train in
+    batches:int=8, # Of the trial
+) -> tuple: # Whole epochs that fit, at least 1; seconds that one takes
+    "How many epochs fit into a time, by a trial that changes nothing."
+    model, trial = learn.model, FirstBatches(min(batches, len(learn.dls.train)))
+    device = next(model.parameters()).device
+    weights, chance = {k: v.clone() for k, v in model.state_dict().items()}, random_state(device)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=trial)
+    model.load_state_dict(weights)
+    learn.opt = None
+    set_random_state(chance, device)
+    step = float(np.median(np.diff(trial.times))) if len(trial.times) > 1 else 0.
+    step = of_every_process(step, device)[0] # all train for the same number of epochs
+    seconds = step*(len(learn.dls.train) + len(learn.dls.valid)/3) # what is validated is not learnt from
+    return max(1, int(60*minutes/max(seconds, 1e-9))), seconds
 
 # %% ../nbs/10_generator.ipynb #0008
 @torch.no_grad()

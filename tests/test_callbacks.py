@@ -13,14 +13,14 @@ from fastai.callback.core import Callback
 from fastai.callback.tracker import SaveModelCallback
 from test_distributed import started
 
-from musiclm.callbacks import MusicalInceptionScore
+from musiclm.callbacks import KeepCopies, MusicalInceptionScore
 from musiclm.composer import probabilities
 from musiclm.corpus import toy_corpus
 from musiclm.critic import generated_clips
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, process_group, sha, together, unwrapped
 from musiclm.metrics import Score, conditional_inception_score, inception_score
-from musiclm.models import load_model, make_classifier
+from musiclm.models import load_model, make_classifier, save_model
 
 COLUMNS = ['inception', 'inception_low', 'inception_high', 'conditional']
 
@@ -316,3 +316,16 @@ def test_of_two_processes_one_writes_and_both_know_the_score(tmp_path):
 
 
 if __name__ == '__main__': work(Path(sys.argv[1]))
+
+
+def test_copies_are_kept_after_the_epochs_that_are_named(corpus, tmp_path):
+    torch.manual_seed(0)
+    learn, losses = generator_learner(lm_dataloaders(corpus, bs=8, seq_len=32, device='cpu'), size='tiny'), {}
+    def keep(epoch):
+        save_model(learn, tmp_path/str(epoch))
+        losses[epoch] = learn.recorder.values[-1][1]
+    with learn.no_bar(), learn.no_logging(): learn.fit(3, cbs=KeepCopies((1, 3, 7), keep))
+    assert list(losses) == [1, 3]
+    for epoch, loss in losses.items():
+        kept = generator_learner(learn.dls, start=tmp_path/str(epoch))
+        assert kept.validate()[0] == pytest.approx(loss, abs=1e-5)

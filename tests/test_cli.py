@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -169,6 +170,23 @@ def test_a_store_grows_by_a_composer(place, capsys):
     assert Corpus.load(place/'X').encoder.config == found.encoder.config
 
 
+def test_a_store_is_not_lost_to_another_source(place, capsys):
+    shutil.copytree(place/'midi', place/'a')
+    assert call('encode midi --out X --workers 1') == 0
+    before = tree(place), (place/'X'/'manifest.parquet').read_bytes()
+    capsys.readouterr()
+    for other in ('a', 'music21:bach'):
+        assert call(f'encode {other} --out X --workers 1') == 1
+        lines = said(capsys.readouterr().err)
+        assert len(lines) == 1 and str(place/'midi') in lines[0] and other in lines[0].split('lose it to')[1]
+    assert (tree(place), (place/'X'/'manifest.parquet').read_bytes()) == before
+    Corpus.load(place/'X').select([0, 1]).save(place/'X') # it is remembered where a part is stored
+    assert call('encode a --out X --workers 1') == 1
+    assert call('encode midi --out X --workers 1 --max-wait 6') == 0 and len(Corpus.load(place/'X')) == 40
+    (place/'X'/'sources.json').unlink() # a store of before
+    assert call('encode a --out X --workers 1') == 0
+
+
 def test_models_of_a_store_with_composers(place, capsys):
     assert call('encode midi --out a --composer-tokens --workers 1') == 0
     assert call(f'train generator a --out X/gen {TINY}') == 0
@@ -302,9 +320,10 @@ BAD = {
     'generate gen --out text.txt/below --n 1 --tokens 5': 'text.txt/below',
     'generate gen --out text.txt --n 1 --tokens 5': 'text.txt',
     'generate gen --out midi --n 1 --tokens 5': 'midi',
-    'generate alien --out X --critic critic --n 2 --best 1': 'reads another encoding than the generator writes: give another one with --critic',
+    'generate alien --out X --critic critic --n 2 --best 1': 
+        'the critic reads other tokens than the generator writes (max_wait 12 against 6): give another one with --critic',
     'generate lstm-huge --out X': 'lstm-huge',
-    'score alien --composer who --n 4': 'give another one with --composer',
+    'score alien --composer who --n 4': '(max_wait 12 against 6): give another one with --composer',
     'demo --ready --from-scratch --out X': 'not both',
     'generate gen --out X --critic nowhere': 'nowhere',
     'generate gen --out X --critic gen --n 1 --tokens 5': 'gen',
@@ -346,6 +365,8 @@ BAD = {
     'train generator store --out X --bs 0': 'bs',
     'train generator store --out X --epochs 0 --size tiny': 'epochs',
     'train generator store --out X --lr 0': 'lr must be over 0',
+    'train generator store --out X --minutes 0': '--minutes must be over 0',
+    'train generator store --out X --minutes 1 --epochs 2': 'give --epochs or --minutes, not both',
     'train generator store --out X --seq-len 0': 'seq-len must be at least 1',
     'train generator store --out X --bs 9999': 'do not fill 9999 rows',
     'train generator store --out X --arch transformer --size tiny --bs 4 --seq-len 16 --epochs 1 --lr 1e18': 'with a lower lr',
@@ -409,6 +430,14 @@ def test_bad_input_as_a_user_meets_it(place):
     assert len(lines) == 1 and lines[0].startswith('musiclm generate: foreign holds no model') and tree(place) == before
 
 
+@pytest.mark.parametrize('what, more', [('generator', ''), ('composer', '--length 32 --clips 40'), ('critic', '--length 32 --clips 40 --generator gen')])
+def test_training_takes_the_minutes_it_is_given(place, tmp_path, capsys, what, more):
+    begin = time.perf_counter()
+    assert call(f'train {what} store --minutes .05 --size tiny --bs 8 {more} --out', tmp_path/'m') == 0
+    epochs, seconds = map(int, re.search(r'(\d+) epochs? of about (\d+) s', capsys.readouterr().out).groups())
+    assert epochs >= 1 and seconds >= 1 and time.perf_counter() - begin < 60
+
+
 @pytest.mark.parametrize('argv', [[], ['sing'], ['generate'], ['generate', 'gen', '--out', 'X', '--n', 'many'], ['train', 'dancer', 'store', '--out', 'X']])
 def test_wrong_usage_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit) as e: main(argv)
@@ -455,6 +484,16 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert call(line, 'X') == 1 and call(line, 'X', '--anew') == 0
     for name in ('X', 'whole'): shutil.rmtree(place/name)
     assert tree(place) == before
+
+
+@pytest.mark.parametrize('what', [f'generator store {TINY}', f'composer store {CLIPS}', f'critic store --generator gen {CLIPS}'])
+def test_a_training_writes_rows_to_standard_output_and_no_bars_into_files(place, what, capsys):
+    assert call(f'train {what} --out X') == 0
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()]
+    rows = rows[[row[0] for row in rows].index('epoch'):]
+    assert rows[0][:3] == ['epoch', 'train_loss', 'valid_loss'] and rows[1][0] == '0' and float(rows[1][2]) > 0
+    assert '\r' not in said.out and '\u2588' not in said.out and said.err == ''
 
 
 def test_fine_tuning_by_the_command(place, capsys):

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from musiclm import compare
-from musiclm.compare import copy_limit, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
+from musiclm.compare import Bench, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import clips, toy_corpus
 from musiclm.critic import clips_of, real_clips
 from musiclm.metrics import (compression_ratio, conditional_inception_score, describe_structure, descriptor_distances, frechet_distance,
                              inception_score, kernel_distance, normalised_score, unique_ratio)
 from musiclm.ngram import NGram
+from musiclm.report import write_leaderboard
 from musiclm.sampling import Piece, sample
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -173,14 +174,67 @@ def test_real_clips_take_composers_and_works_in_turn(corpus):
 
 
 def test_ranks_are_by_pairs_and_copies_are_not_ranked():
-    works, composers, chance = np.repeat(np.arange(10), 2), np.repeat([0, 1], 10), np.random.default_rng(0)
-    hard = chance.normal(size=20)*3 # much of what is hard about a prompt is hard for all
-    logs = {n: pd.Series(hard + level + chance.normal(size=20)*.1) for n, level in dict(a=1., b=.5, c=.49, parrot=2.).items()}
-    t = pd.DataFrame(dict(normalised=[1., .5, .49, 2.], copies=[False, False, False, True]), index=list(logs))
-    ranked = rank_paired(t, logs, works, composers)
+    chance = np.random.default_rng(0)
+    hard, levels = chance.normal(size=500)*.3, dict(c=.49, b=.5, a=1., parrot=2.) # much of what is hard about a draw is hard for all
+    draws = {n: hard + level + chance.normal(size=500)*.02 for n, level in levels.items()}
+    t = pd.DataFrame(dict(score=np.exp(list(levels.values())), copies=[False, False, False, True]), index=list(draws))
+    ranked = rank_paired(t, draws)
     assert ranked.index.tolist() == ['a', 'b', 'c', 'parrot'] and ranked['rank'].tolist()[:3] == [1, 2, 2] and ranked['rank'].isna()['parrot']
     assert ranked['ties'].tolist()[:3] == ['', 'c', 'b'] and 'copies' in ranked.loc['parrot', 'ties']
-    assert copy_limit(np.full(8, .25), list('aabbccdd')) == .25
+    apart = rank_paired(t, {n: d - hard + chance.normal(size=500)*.3 for n, d in draws.items()}) # nothing in common
+    assert apart['rank'].tolist()[:3] == [1, 1, 1]
+
+
+@pytest.fixture(scope='module')
+def bench(corpus, gentle): return Bench(gentle, None, corpus, 24, 16, 'test', 0)
+
+
+def test_draws_of_works_have_the_spread_of_the_scores(bench, ngram):
+    found = bench.judged(bench.hear(bench.draw(ngram)))
+    for name, score in bench.scores(found).items():
+        drawn = bench.draws(found)[name]
+        assert drawn.std() == pytest.approx(score.se, rel=.2) and drawn.mean() == pytest.approx(score.log, abs=.05)
+    s = inception_score(np.array(found['probs']), found['works'], strata=found['labels'])
+    assert bench.scores(found)['score'] == s and (bench.draws(found)['score'] == bench.draws(found)['score']).all()
+
+
+def test_copies_are_weighed_by_work(bench):
+    works = bench.where['work'].tolist()
+    human = np.random.default_rng(0).uniform(0, .1, len(works))
+    excess = lambda shares: bench.copying_excess(dict(copied=list(shares), works=works), dict(copied=list(human), works=works))
+    same = excess(human)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    one = np.where(np.array(works) == works[0], .9, human) # a good part of the pieces, but all of one work
+    assert excess(one).value > .5 and excess(one).low <= 0 < excess(np.full(len(works), .9)).low
+
+
+class Parrot:
+    "Goes on with training pieces by heart, whatever the opening."
+    def __init__(self, corpus):
+        self.vocab, self.encoding, self.build = corpus.vocab, corpus.encoder.config, {}
+        self.pieces = [np.asarray(corpus.tokens(i), np.int64)[1:-1] for i in corpus.indices('train')]
+        self.order = self.n_params = 1
+    def init_state(self, batch): return torch.zeros(batch, dtype=torch.long)
+    def step(self, tokens, state):
+        logits = torch.full((len(tokens), len(self.vocab)), -30.)
+        for row, at in enumerate(state.tolist()):
+            own = self.pieces[row%len(self.pieces)]
+            logits[row, own[max(at - 15, 0)%len(own)]] = 30.
+        return logits, state + 1
+    def nats(self, pieces, order): return np.ones(sum(len(p) - 1 for p in pieces))
+    def state_arrays(self): return {str(i): p for i, p in enumerate(self.pieces)}
+
+
+def test_what_copies_is_not_ranked(corpus, ngram):
+    long = HandJudge(corpus.encoder).eval()
+    long.weight.data.fill_(.2)
+    long.clip_length = 128 # a passage that counts has 16 notes
+    learnt = corpus.select([i for i in corpus.indices('train') if corpus.manifest['composer'][i] == 'basso'][:3])
+    table = leaderboard({'parrot': Parrot(learnt), 'four': ngram}, long, None, corpus, n=24, prompt_tokens=16, progress=False,
+                        copies=CopyIndex.of(learnt))
+    assert table.index.tolist() == ['four', 'parrot'] and table.loc['four', 'rank'] == 1
+    parrot = table.loc['parrot']
+    assert parrot['copies'] and pd.isna(parrot['rank']) and parrot['copying_excess_low'] > 0 and parrot['copied_95'] > table.attrs['human']['copied_95']
 
 
 def test_a_leaderboard_measures_once(corpus, gentle, ngram, tmp_path, monkeypatch):
@@ -201,11 +255,49 @@ def test_a_leaderboard_measures_once(corpus, gentle, ngram, tmp_path, monkeypatc
 
 def test_leaderboard(corpus, gentle, ngram):
     unigram = NGram(ngram.vocab, ngram.encoding, ngram.keys[:1], ngram.counts[:1])
-    table = leaderboard({'four': ngram, 'one': unigram}, gentle, None, corpus, n=16, prompt_tokens=16, progress=False)
+    make = lambda **kw: leaderboard({'four': ngram, 'one': unigram}, gentle, None, corpus, n=16, prompt_tokens=16, progress=False, **kw)
+    table = make()
     assert set(table.index) == {'four', 'one'} and (table['n'] == 16).all()
     assert table.loc['four', 'bits_per_note'] < table.loc['one', 'bits_per_note'] and table.loc['one', 'parameters'] == len(ngram.vocab)
     assert {'floor', 'ceiling', 'human', 'judge_hash'} <= set(table.attrs) and table.loc['four', 'copied_95'] >= table.loc['one', 'copied_95']
+    bench = Bench(gentle, None, corpus, 16, 16, 'test', 0)
+    real, noise = bench.scores(bench.judged(bench.real)), bench.scores(bench.reference()['noise'])
+    for name, column in dict(score='normalised', conditional='conditional_normalised').items():
+        place = (np.log(table[name]) - noise[name].log)/(real[name].log - noise[name].log)
+        assert table[column].tolist() == pytest.approx(place.tolist()) and table.attrs['human'][name] == real[name].value
+    assert table['kernel_distance'].between(table['kernel_distance_low'], table['kernel_distance_high']).all()
+    other = make(rank_by='conditional')
+    assert other['conditional'].is_monotonic_decreasing and table['score'].is_monotonic_decreasing and other.attrs['rank_by'] == 'conditional'
     with pytest.raises(ValueError, match='no generators'): leaderboard({}, gentle, None, corpus)
+    with pytest.raises(ValueError, match="not by 'recall'"): make(rank_by='recall')
+
+
+@pytest.mark.parametrize('width', [1400, 400])
+def test_the_page_of_a_leaderboard(corpus, gentle, ngram, tmp_path, open_page, width):
+    settings = {'drawn': dict(random_freq=1., top_k=None), 'top 5': {}}
+    table = leaderboard({'four': ngram}, gentle, None, corpus, n=8, prompt_tokens=16, progress=False, settings=settings)
+    page = open_page(write_leaderboard(table, corpus.encoder, tmp_path/'index.html'), width)
+    assert page.locator('article').count() == page.locator('article audio[aria-label^="Play "]').count() == 2
+    assert page.locator('svg[role=img][aria-label^="Piano roll of"]').count() == 2
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    best = table.iloc[0]
+    assert f'{best["kernel_distance"]:.3f}' in page.locator('article').first.inner_text()
+    page.locator('article audio').first.evaluate('a => { a.preload = "auto"; a.load(); }')
+    page.wait_for_function('document.querySelector("article audio").duration > 1')
+
+
+def test_an_interrupted_comparison_keeps_what_is_done(tmp_path, corpus, gentle, ngram, monkeypatch):
+    other, calls = NGram(ngram.vocab, ngram.encoding, ngram.keys[:2], ngram.counts[:2]), []
+    def counted(model, *args, **kwargs):
+        if model is other and len(calls) < 3: raise KeyboardInterrupt
+        calls.append(model)
+        return sample(model, *args, **kwargs)
+    monkeypatch.setattr(compare, 'sample', counted)
+    make = lambda: leaderboard({'a': ngram, 'b': other}, gentle, None, corpus, n=8, prompt_tokens=16, cache=tmp_path, progress=False)
+    with pytest.raises(KeyboardInterrupt): make()
+    assert calls[1:] == [ngram] and not list(tmp_path.glob('.*'))
+    calls.append(None)
+    assert set(make().index) == {'a', 'b'} and calls[3:] == [other]
 
 
 def test_a_wrong_count_is_refused_before_the_work(judge, pieces):

@@ -315,3 +315,11 @@ def test_it_fits_and_everything_has_a_name(tab):
     assert tab.evaluate('''[...document.querySelectorAll("button, select, input, a, audio, [role=slider], dialog, article")].every(
         o => o.getAttribute("aria-label") || o.textContent.trim() || o.closest("label"))''')
     assert tab.evaluate('[...document.querySelectorAll("[role=slider]")].every(o => +o.getAttribute("aria-valuemax") >= 16)')
+
+
+@pytest.mark.parametrize('prompt_steps', [[0, 0], [0, 48]])
+def test_shading_is_spoken_of_where_there_is_some(tmp_path, prompt_steps):
+    pieces = make_pieces(2, 1)
+    for piece, steps in zip(pieces, prompt_steps): piece.prompt_steps = steps
+    html = write_report(tmp_path, pieces).read_text(encoding='utf-8')
+    assert 'would soonest take for music by a person' in html and ('shading ends' in html) == any(prompt_steps)
