@@ -132,7 +132,7 @@ def some_pieces(
     return manifest.loc[sorted(keep)].reset_index(drop=True)
 
 # %% ../nbs/05_sources.ipynb #002c
-EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ ])?(?:repeats?|old|bak|copy|alt|ed\d*|v\d+|version\d*)\)?$')
+EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ ])?(?:repeats?|old|bak|copy|alt|ed\d*|(?<![a-z])v\d+|version\d*)\)?$')
 CATALOGUE = re.compile(r'(?:^|[-_ .])((?:bwv|hwv|kv|rv)[-_ .]*\d+|[kds]\.? ?\d+)(?![0-9])')
 MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ ]\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
 
@@ -141,8 +141,8 @@ def work_of(
 ) -> str: # Name of the work
     "The work that a file belongs to, by its name."
     name = stem.lower()
-    while (shorter := EDITION.sub('', name)) not in (name, ''): name = shorter
     if found := CATALOGUE.search(name): return re.sub(r'[-_ .]+', '', found[1])
+    while (shorter := EDITION.sub('', name)) not in (name, ''): name = shorter
     return MOVEMENT.sub('', name) or name
 
 # %% ../nbs/05_sources.ipynb #c6ab92b1
@@ -359,7 +359,7 @@ def match_rows(
         else: found[key] = (inside, tune, row)
     used = {inside for inside, _, _ in found.values()}
     left = [i for i in files if i not in used]
-    more = f', like {len(left) - 1} other scores' if len(left) > 1 else ''
+    more = f', like {len(left) - 1} other score{"s"*(len(left) > 2)}' if len(left) > 1 else ''
     if left: errors.append((left[0], f'not in {Path(source).name}{more}'))
     order = {inside: k for k, inside in enumerate(files)}
     return sorted(found.values(), key=lambda f: order[f[0]]), errors

@@ -1,6 +1,7 @@
 "Every encoding through the whole pipeline; MidiTok's tokenizers as encoders: round trips, noise, grammar, files."
 import json
 import sys
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -22,7 +23,7 @@ from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import note_table, transpose
 from musiclm.sampling import sample
-from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import BOS, EOS, OWN_ENCODERS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
 
 OPTIONS = { # of MidiTok's tokenizers, each with what it says of a note
     'velocities': dict(use_velocities=True), 'programs changed': dict(program_changes=True),
@@ -264,3 +265,23 @@ def test_chords_of_transpositions_are_learnt_when_asked_for():
     assert moved[learnt].all() and not plain.transposition(2)[plain.encode(tables()[0])].all()
     assert same(wide.decode(moved[learnt]), wide.normalise(transpose(tables()[0], 2)))
     assert np.array_equal(wide.transpose(learnt, 2), moved[learnt])
+
+
+class Renamed(NotewiseEncoder):
+    "An encoding of one's own: the notewise one under another name."
+    def __init__(self, config=None):
+        own = config or EncodingConfig(scheme='renamed')
+        super().__init__(replace(own, scheme='notewise'))
+        self.config = own
+
+
+def test_an_encoding_of_ones_own_is_stored_and_opened_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(OWN_ENCODERS, 'renamed', Renamed)
+    corpus = toy_corpus(n=12, beats=16, encoder=Renamed())
+    back = Corpus.load(corpus.save(tmp_path/'store'))
+    assert type(back.encoder) is Renamed and same(back.notes(3), corpus.notes(3))
+    model = NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order=2)
+    assert type(sample(model, n=1, n_tokens=20)[0].encoder) is Renamed
+    with pytest.raises(ValueError, match='composers have tokens'): EncodingConfig(scheme='renamed', composers=('bach',))
+    monkeypatch.delitem(OWN_ENCODERS, 'renamed')
+    with pytest.raises(ValueError, match="unknown encoding scheme 'renamed'.*OWN_ENCODERS"): Corpus.load(tmp_path/'store')

@@ -85,7 +85,8 @@ def test_some_pieces_keep_every_split():
     ('Fugue_bwv_846', 'Prelude_BWV_846', True), ('Fugue_bwv_846', 'Fugue_bwv_84', False),
     ('op01n01a', 'op01n01d', True), ('op01n01a', 'op01n02a', False),
     ('Sonata_2_2nd', 'Sonata_2_3rd_no_repeat', True), ('Toccata', 'Toccata_repeat', True),
-    ('Etudes_op_10_1', 'Etudes_op_10_10', False), ('Impromptu_op.90_D.899_1', 'Impromptu_op.90_D.899_4_no_repeat', True),
+    ('bwv253', 'bwv269', False), ('bwv253', 'bwv253_v2', True), ('bwv988', 'bwv988_old', True), ('bwv10_old', 'bwv988_old', False),
+    ('twv51', 'twv52', False), ('Etudes_op_10_1', 'Etudes_op_10_10', False), ('Impromptu_op.90_D.899_1', 'Impromptu_op.90_D.899_4_no_repeat', True),
 ])
 def test_work_of_file_names(a, b, same): assert (work_of(a) == work_of(b)) == same
 
