@@ -536,8 +536,8 @@ def compare(args):
     settings = {o: rule_of(o) for o in args.settings} if args.settings else None
     table = leaderboard(models, judge, critic, corpus, n=args.n, settings=settings, seed=args.seed,
                         cache=Path(args.out)/'measured' if args.out else None)
-    columns = ['rank', 'ties', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
-               'bits_per_note', 'fooling', 'copied_95']
+    columns = ['rank', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
+               'bits_per_note', 'fooling', 'copied_95', 'ties']
     print(table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'))
     print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
     if args.out: save_leaderboard(table, corpus.encoder, args.out)

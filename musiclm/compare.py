@@ -400,7 +400,7 @@ def rank_paired(
         e = estimate_from(np.log(table.loc[a, by]/table.loc[b, by]), draws[a] - draws[b], len(draws[a]), strata=strata)
         apart.loc[a, b] = apart.loc[b, a] = e.low > 0
     rank = {name: 1 + int(apart.loc[name, :name].sum()) for name in names}
-    ties = {n: ', '.join(o for o in names if o != n and not apart.loc[n, o]) for n in names}
+    ties = {n: '; '.join(o for o in names if o != n and not apart.loc[n, o]) for n in names}
     table.insert(0, 'ties', [ties.get(n, 'copies more than human works do') for n in table.index])
     table.insert(0, 'rank', pd.array([rank.get(n) for n in table.index], dtype='Int64'))
     return table
@@ -472,7 +472,7 @@ def plot_leaderboard(
     for y, (name, r) in zip(at, table.iterrows()):
         ax.plot([r[f'{column}_low'], r[f'{column}_high']], [y, y], color='C7' if r['copies'] else 'C0', lw=1.5)
         ax.plot(r[column], y, 'o', color='C7' if r['copies'] else 'C0', mfc='none' if r['copies'] else None)
-    label = lambda r: '–' if pd.isna(r['rank']) else f'{r["rank"]}'
+    label = lambda r: '–' if pd.isna(r['rank']) else f'{int(r["rank"])}'
     ax.set(yticks=at, yticklabels=[f'{name}  {label(r)}' for name, r in table.iterrows()], ylim=(-.6, len(table) - .4),
            xlabel=f'{"conditional" if "conditional" in column else "Inception"} score: 0 noise, 1 what the composers wrote (95% interval)')
     ax.axvline(1, color='k', lw=.8, ls=':'); ax.axvline(0, color='k', lw=.8, ls=':')
