@@ -10,7 +10,7 @@ are errors.
     python docs/build_site.py --check    check the links of the site that is there
     python docs/build_site.py --open     open the pages of the site that is there
 """
-import argparse, ast, base64, functools, http.server, logging, os, re, shutil, subprocess, sys, threading, warnings
+import argparse, ast, base64, functools, http.server, logging, os, re, shutil, subprocess, sys, threading
 from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
@@ -337,7 +337,7 @@ def process(cfg) -> Path: # The folder of processed notebooks
     "What both builders begin with: nbdev's processing, and what it leaves out."
     from nbdev.doclinks import _build_modidx
     from nbdev.serve import proc_nbs
-    warnings.filterwarnings('ignore', message='Found cells containing imports') # nothing is hidden by it here
+    os.environ['PYTHONWARNINGS'] = 'ignore:Found cells containing imports' # of nbdev's workers; nothing is hidden by it here
     _build_modidx()
     proc = Path(proc_nbs(str(cfg.nbs_path), n_workers=2, force=True))
     enrich(proc, cfg.nbs_path, cfg.lib_path)
