@@ -6,7 +6,7 @@
 __all__ = ['MISREADS', 'MOST_DRAWN', 'PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready',
            'whole_or_none', 'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators',
            'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
-           'training_place', 'epochs_of', 'train_generator', 'train_composer', 'train_critic', 'note_prompts',
+           'training_place', 'epochs_of', 'train_generator', 'train_composer', 'train_critic', 'note_pieces',
            'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'waiting',
            'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score', 'about_judge',
            'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess', 'report',
@@ -327,13 +327,16 @@ def train_critic(args, corpus):
     return learn, measure
 
 # %% ../nbs/21_cli.ipynb #000d
-def note_prompts(folder, pieces):
-    "Say beside the MIDI files of pieces where their prompts end, for `read_pieces`."
+def note_pieces(folder, pieces, lead):
+    "Say beside the MIDI files of pieces where their prompts end, for `read_pieces`, and what the page says, for `report`."
     from musiclm.report import write_json
-    spb = lambda p: p.encoder.config.steps_per_beat
-    noted = {f'{k:03d}.mid': dict(prompt=str(p.info['prompt']), beats=p.prompt_steps/spb(p))
-             for k, p in enumerate(pieces, 1) if p.prompt_steps and 'prompt' in p.info}
+    names, spb = [f'{k:03d}.mid' for k in range(1, len(pieces) + 1)], lambda p: p.encoder.config.steps_per_beat
+    noted = {name: dict(prompt=str(p.info['prompt']), beats=p.prompt_steps/spb(p))
+             for name, p in zip(names, pieces) if p.prompt_steps and 'prompt' in p.info}
     if noted: write_json(noted, Path(folder)/'midi'/'prompts.json')
+    about = {name: {k: p.info[k] for k in ('name', 'critic', 'prompt') if k in p.info} | dict(beats=p.prompt_steps/spb(p))
+             for name, p in zip(names, pieces)}
+    write_json(dict(lead=lead, pieces=about), Path(folder)/'page.json')
 
 def prompt_tokens_of(
     notes, # Note table of a piece
@@ -408,9 +411,10 @@ def generate(args):
         print(critics_words(written, pieces))
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
-    with whole_folder(args.out, 'index.html') as folder, stage_bar('page', len(pieces)) as progress:
+    if old := len(list((Path(args.out)/'midi').glob('*.mid'))): print(f'replaces {old} piece{"s"*(old > 1)} that stood in {args.out}')
+    with whole_folder(args.out, 'index.html') as folder, stage_bar('page') as progress:
         write_report(folder, pieces, title=Path(args.out).resolve().name, lead=lead, progress=progress)
-        note_prompts(folder, pieces)
+        note_pieces(folder, pieces, lead)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
 
 # %% ../nbs/21_cli.ipynb #fef4d521
@@ -419,10 +423,14 @@ def waiting(text:str):
     if sys.stderr.isatty(): print(text, file=sys.stderr, flush=True)
 
 @contextmanager
-def stage_bar(name:str, total:int):
+def stage_bar(name:str):
     "A function progress(done, total) that moves a bar."
     from tqdm import tqdm
-    with tqdm(total=total, desc=name, unit='piece', leave=False, disable=None) as bar: yield lambda done, total: bar.update(done - bar.n)
+    with tqdm(desc=name, unit='piece', leave=False, disable=None) as bar:
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+        yield progress
 
 def written_by(args) -> str:
     "Which model wrote, how it was drawn from, and when: a page tells it for years."
@@ -582,7 +590,10 @@ def guess(args):
 def report(args):
     "Make a listening page of a folder of MIDI files."
     from musiclm.report import report_folder
-    print(f'listening page: {report_folder(args.folder)}')
+    folder = Path(args.folder)
+    if (folder/'index.html').is_file() and not any((folder/name).is_file() for name in ('page.json', 'metrics.json')):
+        print(f'replaces the page that stood in {folder}: only its MIDI files are known')
+    with stage_bar('page') as progress: print(f'listening page: {report_folder(folder, progress=progress)}')
 
 # %% ../nbs/21_cli.ipynb #407e1219
 def quiz(args):
@@ -694,7 +705,7 @@ COMMANDS |= {
     generate: ('musiclm generate --out pieces --best 5', [
         ('generator', dict(metavar='GENERATOR', nargs='?', help='folder or name of a model (default: lstm-small, which comes with musiclm)')),
         N, ('--tokens', dict(type=int, default=2000, help='tokens of each piece at most, about two and a half a note (default: %(default)s)')),
-        ('--out', dict(required=True, metavar='DIR', help='folder for the page and the MIDI files')),
+        ('--out', dict(required=True, metavar='DIR', help='folder for the page and the MIDI files; an earlier result there is replaced')),
         ('--best', dict(type=int, help='keep only so many, the critic\'s favourites')),
         ('--critic', dict(metavar='MODEL', help='with --best (default: critic, which comes with musiclm)')),
         ('--max-copy', dict(type=float, metavar='SHARE', help='with --best and --store: leave out pieces with a larger share of copied notes, 0 to 1')),
@@ -726,7 +737,7 @@ COMMANDS |= {
     guess: ('musiclm guess piece.mid --composer models/composer', [
         ('files', dict(nargs='+', metavar='FILE', help='scores')), JUDGE,
         PART_MAP]),
-    report: ('musiclm report pieces', [('folder', dict(metavar='DIR', help='holds MIDI files, or midi/ with them'))]),
+    report: ('musiclm report pieces', [('folder', dict(metavar='DIR', help='holds MIDI files, or midi/ with them; the page, index.html, is written there. What generate said of them is kept'))]),
     quiz: ('musiclm quiz --pieces models/mine --store store --out quiz.html', [
         ('--pieces', dict(nargs='+', metavar='DIR|GENERATOR', help='generated pieces, or generators that write some')),
         ('--store', dict(metavar='STORE', help='its test works give the real clips, and openings to generators')),

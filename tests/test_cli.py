@@ -301,6 +301,27 @@ def test_score_beside_a_store(place, capsys, source):
     assert 'floor ' in out and judge_hash(load_model(place/'who')) in out and ('bits_per_note' in out) == (source == 'gen')
 
 
+def test_a_result_in_the_way_is_replaced_and_that_is_said(place, capsys):
+    assert call('generate gen --n 3 --tokens 30 --out X') == 0
+    assert 'replaces' not in capsys.readouterr().out
+    assert call('generate gen --n 2 --tokens 30 --out X') == 0
+    assert 'replaces 3 pieces that stood in X\n' in capsys.readouterr().out and len(list((place/'X'/'midi').iterdir())) == 2
+
+
+def test_report_keeps_what_generate_said(place, capsys):
+    cards = lambda: re.findall(r'<h3>(.*?)</h3>.*?critic <b>(.*?)</b>', (place/'X'/'index.html').read_text(), flags=re.S)
+    lead = lambda: re.search(r'class="lead">(.*?)</p>', (place/'X'/'index.html').read_text())[1]
+    prompts = lambda: re.findall(r'continues [^ ]+|class="mark given"[^>]*>', (place/'X'/'index.html').read_text())
+    song = '--prompt midi/alto/song0-1.mid --prompt-tokens 20'
+    assert call(f'generate gen --n 3 --tokens 100 --critic critic --best 3 {song} --out X') == 0
+    before = cards(), lead(), prompts()
+    assert len(before[0]) == 3 and 'The critic picked 3 of 3' in before[1] and len(before[2]) == 6
+    assert call('report X') == 0 and (cards(), lead(), prompts()) == before and 'replaces' not in capsys.readouterr().out
+    (place/'X'/'page.json').unlink()
+    assert call('report X') == 0 and not cards() and 'replaces the page that stood in X' in capsys.readouterr().out
+    shutil.rmtree(place/'X')
+
+
 def test_report_of_a_folder_of_midi(place):
     (place/'mine').mkdir()
     shutil.copy(place/'midi'/'alto'/'song0-1.mid', place/'mine')
