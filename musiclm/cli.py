@@ -6,11 +6,11 @@
 __all__ = ['MISREADS', 'MOST_DRAWN', 'PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready',
            'whole_or_none', 'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators',
            'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
-           'training_place', 'epochs_of', 'train_generator', 'train_composer', 'train_critic', 'note_pieces',
-           'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'waiting',
-           'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score', 'about_judge',
-           'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess', 'report',
-           'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'training_place', 'where_it_stands', 'epochs_of', 'train_generator', 'train_composer', 'train_critic',
+           'note_pieces', 'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate',
+           'waiting', 'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score',
+           'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess',
+           'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -243,6 +243,11 @@ def training_place(out) -> Path:
     "Where the checkpoints of a model stand while it is trained."
     out = Path(out).resolve()
     return out.with_name(f'.{out.name}.training')
+
+def where_it_stands(out) -> str:
+    "What is there of a training that was interrupted, as a half sentence."
+    found = sorted(training_place(out).glob('epoch-*'))
+    return f'; the model after epoch {int(found[-1].name[6:])}: `musiclm generate {found[-1]}` reads it' if found else ''
 
 def epochs_of(args, learn) -> int:
     "How many epochs to train, by --epochs or by --minutes."
@@ -782,7 +787,8 @@ def main(argv=None):
         return 141 # as of a command that SIGPIPE ended
     except KeyboardInterrupt:
         goes_on = args.command in ('demo', 'encode') or args.command == 'train' and args.what == 'generator'
-        print(f'\n{name}: interrupted' + ('; the same command goes on where it stopped' if goes_on else ''), file=sys.stderr)
+        stands = where_it_stands(args.out) if args.command == 'train' and args.what == 'generator' else ''
+        print(f'\n{name}: interrupted' + ('; the same command goes on where it stopped' if goes_on else '') + stands, file=sys.stderr)
         return 130
     return 0
 

@@ -520,9 +520,15 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert call(line, 'whole') == 0
     monkeypatch.setattr(Checkpoints, 'write', stop)
     assert call(line, 'X') == 130
-    assert said(capsys.readouterr().err)[-1] == 'musiclm train: interrupted; the same command goes on where it stopped'
+    stands = place.resolve()/'.X.training'/'epoch-00002'
+    assert said(capsys.readouterr().err)[-1] == ('musiclm train: interrupted; the same command goes on where it stopped; the model after '
+                                                 f'epoch 2: `musiclm generate {stands}` reads it')
     assert 'X' not in tree(place) and [p.name for p in (place/'.X.training').iterdir()] == ['epoch-00002']
     monkeypatch.undo()
+    assert call(line.replace('--epochs 3', '--epochs 2'), 'X') == 1
+    told = capsys.readouterr().err
+    assert 'a training of 3 epochs, not of 2:' in told and f'`musiclm generate {stands}` reads the model' in told
+    assert load_model(stands).card['epoch'] == 2
     assert call(line, 'X', '--lr', .001) == 1
     assert 'with lr 0.012, not 0.001' in capsys.readouterr().err and (place/'.X.training').is_dir()
     assert call(line, 'X') == 0
