@@ -25,7 +25,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from . import __version__
-from .composer import hear, judge_hash
+from .composer import composer_places, hear, judge_hash
 from .copying import CopyIndex, longest_copies, prompt_echoes
 from .corpus import Corpus
 from .corruptions import real_clips
@@ -72,7 +72,7 @@ def judge_clips(
     groups=None, # (n,) work or prompt of each piece; None: the prompt, if `sample` noted it
     composers=None, # (n,) name of the composer of each prompt; None: `prompt_composer` of the pieces, if they say so
 ) -> Judged:
-    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary or without that composer."
+    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary, or that does not know a composer."
     model = bare_model(judge)
     cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of(pieces, model.clip_length, 1)
     if not isinstance(pieces, np.ndarray):
@@ -84,10 +84,7 @@ def judge_clips(
         if given is not None and len(given) != len(pieces): raise ValueError(f'{len(given)} {name} for {len(pieces)} pieces')
     groups = None if groups is None else np.asarray(groups)[kept]
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
-    if composers is not None:
-        if unknown := sorted(set(map(str, composers)) - set(model.labels)):
-            raise ValueError(f'the judge does not know {", ".join(unknown)}')
-        composers = np.array([model.labels.index(str(c)) for c in np.asarray(composers)[kept]])
+    if composers is not None: composers = composer_places(model, composers)[kept]
     encoder = make_encoder(model.encoding, model.vocab.itos)
     tables, heard = [encoder.decode(c) for c in cut], hear(model, cut)
     return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none, groups, composers,

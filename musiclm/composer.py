@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['composer_clips', 'composer_dataloaders', 'with_start', 'clip_learner', 'composer_learner', 'run_clips', 'calibrate',
-           'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge', 'Guess',
-           'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
+           'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge',
+           'composer_places', 'Guess', 'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
 
 # %% ../nbs/14_composer.ipynb #0003
 import hashlib
@@ -246,6 +246,20 @@ def calibrate_judge(
     real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
     calibrate(model, clips[valid & real], info['composer'][valid & real])
     learn_usual(model, clips[train & real], info['composer'][train & real], clips[valid & real], info['piece'][valid & real])
+
+# %% ../nbs/14_composer.ipynb #5c9d3778
+def composer_places(
+    model, # A composer classifier, or its `Learner`
+    names, # (n,) composers as a corpus calls them; case does not matter
+) -> np.ndarray: # (n,) which of its labels each is
+    "Find composers among those that a judge knows; raises `ValueError` where it does not know some."
+    labels = bare_model(model).labels
+    places = {c.lower(): k for k, c in enumerate(labels)} | {c: k for k, c in enumerate(labels)}
+    found = {c: places.get(c, places.get(c.lower())) for c in sorted(set(map(str, names)))}
+    unknown, known = ([c for c, k in found.items() if (k is None) == no] for no in (True, False))
+    if not unknown: return np.array([found[str(c)] for c in names], int)
+    raise ValueError(f'the judge does not know {", ".join(unknown)}; of these composers it knows {", ".join(known) or "none"}: train one on '
+                     'your store with `musiclm train composer STORE --out MODEL`')
 
 # %% ../nbs/14_composer.ipynb #bb71a621
 @dataclass(frozen=True)
