@@ -9,8 +9,9 @@ __all__ = ['MISREADS', 'MOST_DRAWN', 'PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'C
            'training_place', 'where_it_stands', 'epochs_of', 'train_generator', 'train_composer', 'train_critic',
            'note_pieces', 'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate',
            'waiting', 'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score',
-           'about_judge', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess',
-           'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'about_judge', 'scale_of', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of',
+           'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser',
+           'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -498,6 +499,13 @@ def about_judge(judge) -> str:
     from musiclm.composer import judge_hash
     return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
 
+def scale_of(args, judge) -> str:
+    "What a score without references goes from and to, and whose music the judge knows."
+    k = len(judge.labels)
+    only = '' if args.composer else f'\nthe judge that comes with musiclm knows chorales, madrigals and quartets only, by {k} composers: any other music is foreign to it'
+    return (f'scale: 1 where the judge recognises nothing, {k} where it is sure of every clip and each composer is as frequent; --store STORE '
+            f'shows noise and held-out music beside{only}')
+
 def score_alone(args, judge, generator, pieces):
     "Print the score of clips of pieces, or of a generator that is given no prompts."
     from musiclm.composer import probabilities
@@ -509,8 +517,9 @@ def score_alone(args, judge, generator, pieces):
     clips, owner = clips_of(pieces, judge.clip_length)
     n, k = len(set(owner)), len(judge.labels)
     enough = f'{n} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
-    if n < k: raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k}')
-    print(f'{inception_score(probabilities(judge, clips), owner)!r}\n{about_judge(judge)}; {enough}')
+    if n < k:
+        raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k} at the very least, and a hundred for a narrow interval')
+    print(f'{inception_score(probabilities(judge, clips), owner)!r}\n{scale_of(args, judge)}\n{about_judge(judge)}; {enough}')
 
 def score_beside(args, judge, generator, pieces):
     "Print all figures of pieces, or of a generator that goes on from held-out openings, beside the works of a store."
@@ -729,7 +738,7 @@ COMMANDS |= {
         ('--temperature', dict(type=by_part, default=1., help='over 1 more surprising, under 1 safer (default: 1)')),
         ('--precision', dict(default='auto', help='fp32, bf16 or int8 (default: the quickest there is)')), SEED]),
     score: ('musiclm score pieces --composer models/composer --store store', [
-        ('source', dict(metavar='DIR|GENERATOR', help='pieces of musiclm generate or any MIDI, or a generator')), JUDGE,
+        ('source', dict(metavar='DIR|GENERATOR', help='pieces of musiclm generate or any MIDI, best a hundred or more, or a generator')), JUDGE,
         ('--store', dict(metavar='STORE', help='beside its held-out works: distances, structure, copies of its training works')),
         ('--n', dict(type=int, default=256, help='pieces of a generator, and real clips (default: %(default)s)')), SEED]),
     compare: ('musiclm compare models/a models/b --composer models/composer --store store', [

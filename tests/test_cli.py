@@ -276,7 +276,8 @@ def test_judges(place, capsys):
     call('generate gen --n 6 --tokens 150 --out heard')
     capsys.readouterr()
     assert call('score heard --composer who') == 0
-    assert 'musical Inception score' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'musical Inception score' in out and 'scale: 1 where the judge recognises nothing, 2 where' in out and 'comes with' not in out
     assert call('score gen --composer who --n 8') == 0
     out = capsys.readouterr().out
     assert 'n=' in out and 'of 8 pieces' in out and 'temperature' in out and judge_hash(load_model(place/'who')) in out
@@ -442,7 +443,7 @@ BAD = {
     'score gen --composer who --n 0': 'n must',
     'score empty --composer who': 'empty holds no MIDI file',
     'score brief --composer who': 'no piece goes on for 32 tokens',
-    'score gen --composer who --n 1': 'a judge of 2 composers needs 2',
+    'score gen --composer who --n 1': 'a judge of 2 composers needs 2 at the very least, and a hundred',
     'score midi/basso --composer who --store nowhere': 'nowhere',
     'score midi/basso --composer who --store untaught': "no split 'train'",
     'score gen --composer who --store untaught --n 4': "no split 'train'",
@@ -614,6 +615,7 @@ def test_ready_models_are_taken_where_none_is_named(place, shelf, capsys):
         said_of = [call(line), capsys.readouterr(), call(line + ' --composer who'), capsys.readouterr()]
         assert said_of[0] == said_of[2] == 0 and said_of[1].out.splitlines()[-1] == said_of[3].out.splitlines()[-1]
         assert 'composer: composer, which comes with musiclm' in said_of[1].err and 'comes with' not in said_of[3].err
+        assert ('knows chorales, madrigals and quartets only, by 2 composers' in said_of[1].out) == line.startswith('score')
     assert call('generate alien --out X --best 2') == 1 and '--critic' in capsys.readouterr().err # nothing is misread in silence
 
 
