@@ -6,12 +6,12 @@
 __all__ = ['MISREADS', 'MOST_DRAWN', 'PEERS', 'SEED', 'PART_MAP', 'ENCODING', 'COMMANDS', 'JUDGE', 'N', 'demo', 'wants_ready',
            'whole_or_none', 'pitch_pair', 'part_map_of', 'encoder_for', 'encode', 'open_model', 'open_generators',
            'inspect', 'read_with', 'read_one', 'about_store', 'save_plot', 'corpora', 'train', 'train_and_save',
-           'training_place', 'where_it_stands', 'epochs_of', 'train_generator', 'train_composer', 'train_critic',
-           'note_pieces', 'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate',
-           'waiting', 'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score',
-           'about_judge', 'scale_of', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of',
-           'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser',
-           'main']
+           'with_unit', 'verdict', 'training_place', 'where_it_stands', 'epochs_of', 'train_generator',
+           'train_composer', 'train_critic', 'note_pieces', 'prompt_tokens_of', 'read_pieces', 'by_part',
+           'whole_by_part', 'prompts_for', 'generate', 'waiting', 'stage_bar', 'written_by', 'critics_words',
+           'training_index', 'pieces_for', 'score', 'about_judge', 'scale_of', 'score_alone', 'score_beside', 'compare',
+           'ngram_of', 'rule_of', 'save_leaderboard', 'guess', 'report', 'quiz', 'quiz_fakes', 'demo_pieces',
+           'read_quiz', 'make_parser', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -233,11 +233,22 @@ def train_and_save(
     if rank: return
     try: figures = measure()
     except ValueError as e: figures = {'held-out figures': f'none, {e}'}
-    for k, v in figures.items(): print(f'{k}: {v}')
+    for k, v in figures.items(): print(f'{k}: {with_unit(v, "pieces" if args.what == "generator" or "piece" in k else "clips")}')
     start = {'start': str(args.start)} if args.start else {}
     save_model(learn, args.out, data=str(corpus), figures={k: str(v) for k, v in figures.items()}, seed=args.seed, **start)
     shutil.rmtree(training_place(args.out), ignore_errors=True)
     print(f'model: {args.out}')
+
+def with_unit(v, unit:str):
+    "A figure that says what it counts, where it is an `Estimate`."
+    from dataclasses import replace
+    return replace(v, note=unit) if hasattr(v, 'note') else v
+
+def verdict(difference, baseline:str) -> str:
+    "Whether a model was worth its training, by its difference from a baseline: above 0 where it is better."
+    more = 'train longer (--epochs), on more clips (--clips), or on more works'
+    if difference.low > 0: return f'better than {baseline}'
+    return f'worse than {baseline}, do not use it: {more}' if difference.high < 0 else f'not told apart from {baseline}: {more}'
 
 # %% ../nbs/21_cli.ipynb #66b32640
 def training_place(out) -> Path:
@@ -291,7 +302,7 @@ def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
     from musiclm.callbacks import TerminalProgress
     from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                                  composer_learner, hear)
+                                  composer_learner, hear, log_loss_difference)
     start = open_model(args.start, 'generator') if args.start else None
     clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
@@ -302,10 +313,12 @@ def train_composer(args, corpus):
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
-        found = composer_figures(hear(learn, clips[test]).given, info[test], labels)
-        base = composer_figures(baseline_probabilities(clips, info, corpus.encoder, labels), info[test], labels)
+        p, q = hear(learn, clips[test]).given, baseline_probabilities(clips, info, corpus.encoder, labels)
+        found, base = (composer_figures(o, info[test], labels) for o in (p, q))
+        gain = log_loss_difference(p, q, info[test], labels)
         return {**{k: v for k, v in found.items() if k != 'confusion'},
-                **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')}}
+                **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')},
+                'log_loss, lower by': gain, 'verdict': verdict(gain, 'a logistic regression on histograms')}
     return learn, measure
 
 def train_critic(args, corpus):
@@ -329,7 +342,8 @@ def train_critic(args, corpus):
     def measure():
         found = critic_figures(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)
         return {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()}, **found['baselines'],
-                'calibration error': found['calibration_error']}
+                'calibration error': found['calibration_error'], 'auc, higher by': found['difference'],
+                'verdict': verdict(found['difference'], f'the best baseline ({found["best_baseline"]})')}
     return learn, measure
 
 # %% ../nbs/21_cli.ipynb #000d

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['composer_clips', 'composer_dataloaders', 'with_start', 'clip_learner', 'composer_learner', 'run_clips', 'calibrate',
            'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge',
-           'composer_places', 'Guess', 'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
+           'composer_places', 'Guess', 'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures',
+           'log_loss_difference']
 
 # %% ../nbs/14_composer.ipynb #0003
 import hashlib
@@ -35,7 +36,7 @@ from .corpus import Corpus
 from .corruptions import NO_COMPOSER, real_clips, spoilt_clips
 from .data import classifier_dataloaders
 from .metrics import accuracy as clip_accuracy
-from .metrics import expected_calibration_error, fit_temperature, log_loss, macro_f1
+from .metrics import Estimate, bootstrap_interval, expected_calibration_error, fit_temperature, log_loss, macro_f1
 from .encoders import make_encoder
 from .models import Classifier, bare_model, make_classifier
 from .tokens import Encoder
@@ -355,3 +356,15 @@ def composer_figures(
     first = info.assign(y=y).drop_duplicates('piece').set_index('piece').loc[pooled.index]
     whole = clip_accuracy(pooled.to_numpy(), first['y'].to_numpy(), first['work'].to_numpy(str), strata=first['y'].to_numpy())
     return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'piece_accuracy': whole, 'confusion': confusion}
+
+# %% ../nbs/14_composer.ipynb #5d7a8ac1
+def log_loss_difference(
+    p:np.ndarray, # (n, K) probabilities
+    others:np.ndarray, # (n, K) probabilities of another classifier for the same clips
+    info:pd.DataFrame, # (n,) rows with composer and work
+    classes, # Class names in the order of the columns
+) -> Estimate: # In nats a clip; above 0 where the first is better
+    "How much lower the log loss of a classifier is than that of another, with a paired interval clustered by works."
+    y = np.array([list(classes).index(o) for o in info['composer']])
+    nats = [-np.log(np.maximum(o[np.arange(len(y)), y], 1e-12)) for o in (others, p)]
+    return bootstrap_interval(nats[0] - nats[1], info['work'].to_numpy(str), strata=y)

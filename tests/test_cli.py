@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from musiclm.cli import COMMANDS, main, read_pieces
+from musiclm.cli import COMMANDS, main, read_pieces, verdict
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
+from musiclm.metrics import Estimate
 from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import note_table, read_score, write_midi
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
@@ -99,6 +100,22 @@ def test_models_remember_what_they_are(place):
     gen, who, critic = (load_model(place/m) for m in ('gen', 'who', 'critic'))
     assert gen.card['seed'] == 0 and set(gen.card['figures']) == {'nats_per_token', 'bits_per_note'}
     assert who.labels == ['alto', 'basso'] and who.clip_length == 32 and critic.labels == ['fake', 'real']
+
+
+def test_a_training_ends_with_a_verdict(place):
+    who, critic = (load_model(place/m).card['figures'] for m in ('who', 'critic'))
+    assert list(who)[-1] == list(critic)[-1] == 'verdict' and 'than a logistic regression' in who['verdict'].replace('from', 'than')
+    best = max((v, k) for k, v in critic.items() if k not in ('auc', 'auc, higher by', 'verdict') and 'against' not in k and 'error' not in k)
+    assert f'({best[1]})' in critic['verdict']
+    figure = lambda text: float(text.split()[0])
+    assert figure(critic['auc']) - figure(best[0]) == pytest.approx(figure(critic['auc, higher by']), abs=.011)
+    assert figure(who['log_loss of a logistic regression']) - figure(who['log_loss']) == pytest.approx(figure(who['log_loss, lower by']), abs=.011)
+
+
+@pytest.mark.parametrize('low, high, said', [(.1, .3, 'better than X'), (-.1, .3, 'not told apart from X: train longer'),
+                                             (-.3, -.1, 'worse than X, do not use it: train longer')])
+def test_a_verdict_is_by_the_interval(low, high, said):
+    assert verdict(Estimate((low + high)/2, .1, low, high, 9), 'X').startswith(said)
 
 
 def test_inspect(place, capsys):
