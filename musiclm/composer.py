@@ -272,10 +272,13 @@ class Guess:
     n:int # Clips
     @property
     def unlike_any(self): return self.none > .5 or self.strangeness > 1
+    @property
+    def answer(self): return 'unlike any' if self.unlike_any else self.composers.index[0]
+    @property
+    def likeliest(self): return ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
     def __str__(self):
-        names = ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
-        if not self.unlike_any: return f'{names} ({self.n} clips)'
-        return f'unlike any (no composer {self.none:.0%}, strangeness {self.strangeness:.2f}); if one, then {names} ({self.n} clips)'
+        why = [f'strangeness {self.strangeness:.2f}, over 1']*(self.strangeness > 1) + [f'no composer {self.none:.0%}, over 50%']*(self.none > .5)
+        return f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
 
 @patch
 def guess(self:Classifier,

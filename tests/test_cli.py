@@ -299,11 +299,13 @@ def test_judges(place, capsys):
     out = capsys.readouterr().out
     assert 'n=' in out and 'of 8 pieces' in out and 'temperature' in out and judge_hash(load_model(place/'who')) in out
     assert call('guess midi/alto/song0-1.mid midi/basso/song1-2.mid --composer who') == 0
-    lines = capsys.readouterr().out.strip().splitlines()
+    *lines, rule, size = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 2 and all('alto' in l and 'basso' in l and '%' in l for l in lines)
+    assert [l.split()[0] for l in lines] == ['song0-1.mid', 'song1-2.mid'] and len({l.index('no composer') for l in lines}) == 1
+    assert 'strangeness over 1' in rule and 'clips of 32 tokens' in size
     assert call('guess fake.mid midi/alto/song0-1.mid --composer who') == 1 # one bad file does not silence the others
     told = capsys.readouterr()
-    assert len(told.out.strip().splitlines()) == 1 and 'fake.mid' in told.err and len(told.err.strip().splitlines()) == 1
+    assert len(told.out.strip().splitlines()) == 3 and 'fake.mid' in told.err and len(told.err.strip().splitlines()) == 1
     assert call('compare gen --composer who --store store --n 8') == 0
     out = capsys.readouterr().out
     assert 'gen' in out and 'floor' in out and judge_hash(load_model(place/'who')) in out
