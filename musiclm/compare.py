@@ -21,7 +21,7 @@ from time import perf_counter
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from fastcore.basics import patch
+from fastcore.basics import noop, patch
 from tqdm import tqdm
 
 from . import __version__
@@ -417,18 +417,22 @@ def leaderboard(
     progress:bool=True, # Show a bar
     copies:CopyIndex=None, # Works to look for copies in; None: the training works of the corpus
     rank_by:str='score', # Or 'conditional': see above
+    say=noop, # Called with what is to be done next
 ) -> pd.DataFrame: # One row a generator and setting, best first; `attrs`: references, pieces to listen to, hashes
     "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
     if rank_by not in ('score', 'conditional'): raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
+    say(f'openings of held-out works, and {n} real clips')
     settings, bench = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
     found, once = {}, {} # what depends on a generator alone is found once
+    say('what all rows are set beside: noise, and what the composers wrote')
     base = kept(cache, dict(bench.what, role='reference'), bench.reference)
     rules = settings if set(settings) == set(generators) else {g: settings for g in generators}
     todo = [(g, s, rule) for g in generators for s, rule in rules[g].items()]
     for g, s, rule in tqdm(todo, desc='leaderboard', delay=1, disable=not progress):
         model = generators[g]
+        say(f'row {len(found) + 1} of {len(todo)}: {", ".join(filter(None, (g, s)))}')
         if g not in once:
             what = dict(generator=generator_hash(model), corpus=bench.what['corpus'], split=split)
             once[g] = what, kept(cache, what, lambda: generator_figures(model, corpus, split))

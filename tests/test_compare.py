@@ -143,6 +143,13 @@ def test_prompts_cluster_the_interval_by_themselves(judge, pieces):
     assert judge_clips(pieces[:1], judge).groups is None
 
 
+def test_a_leaderboard_says_what_it_does(corpus, gentle, ngram):
+    said = []
+    leaderboard({'a': ngram}, gentle, None, corpus, n=12, prompt_tokens=16, settings={'': {}, 'cool': dict(temperature=.5)}, progress=False, say=said.append)
+    assert said == ['openings of held-out works, and 12 real clips', 'what all rows are set beside: noise, and what the composers wrote',
+                    'row 1 of 2: a', 'row 2 of 2: a, cool']
+
+
 def test_composers_are_known_whatever_the_case(judge, pieces):
     names = ['alto', 'basso']*6
     assert judge_clips(pieces, judge, composers=[c.title() for c in names]).labels.tolist() == judge_clips(pieces, judge, composers=names).labels.tolist()
