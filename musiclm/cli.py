@@ -42,12 +42,14 @@ def wants_ready() -> bool:
 # %% ../nbs/21_cli.ipynb #3eefc495
 def whole_or_none(text): # A number, or None for 'none'
     "The value of an option that may be switched off."
-    return None if text.lower() == 'none' else int(text)
+    try: return None if text.lower() == 'none' else int(text)
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is neither a whole number nor none') from None
 
 def pitch_pair(text): # 'LOW-HIGH' -> (low, high)
     "A range of pitches."
-    low, high = text.split('-')
-    return int(low), int(high)
+    try: low, high = map(int, text.split('-'))
+    except ValueError: raise argparse.ArgumentTypeError(f'{text!r} is no range of pitches, as 21-108 is') from None
+    return low, high
 
 def part_map_of(
     words:list, # One of the names of `musiclm.notes.PART_MAPS`, or PART=WANT for every part: a pattern, or programs
@@ -391,7 +393,10 @@ def read_pieces(folder, encoder):
 def by_part(text, number=float): # A number, None, or a dict of them by part
     "The value of an option of sampling: one for all, or PART=VALUE,PART=VALUE."
     read = lambda t: None if t.lower() == 'none' else number(t)
-    return {k: read(v) for k, v in (w.split('=') for w in text.split(','))} if '=' in text else read(text)
+    try: return {k: read(v) for k, v in (w.split('=') for w in text.split(','))} if '=' in text else read(text)
+    except ValueError:
+        kind, like = ('a whole number', 5) if number is int else ('a number', .8)
+        raise argparse.ArgumentTypeError(f'{text!r} is neither {kind} nor one by part, as in v={like},p=none') from None
 
 def whole_by_part(text): return by_part(text, int)
 
@@ -439,8 +444,9 @@ def generate(args):
 
 # %% ../nbs/21_cli.ipynb #fef4d521
 def waiting(text:str):
-    "Say what a wait without a bar is for, where someone looks on."
-    if sys.stderr.isatty(): print(text, file=sys.stderr, flush=True)
+    "Say what a wait is for, where someone looks on."
+    from tqdm import tqdm
+    if sys.stderr.isatty(): tqdm.write(text, file=sys.stderr) # above a bar, where there is one
 
 @contextmanager
 def stage_bar(name:str):
@@ -570,7 +576,7 @@ def compare(args):
     judge = open_model(args.composer, 'composer')
     critic = open_model(args.critic, 'critic') if args.critic else None
     settings = {o: rule_of(o) for o in args.settings} if args.settings else None
-    table = leaderboard(models, judge, critic, corpus, n=args.n, settings=settings, seed=args.seed,
+    table = leaderboard(models, judge, critic, corpus, n=args.n, settings=settings, seed=args.seed, say=waiting,
                         cache=Path(args.out)/'measured' if args.out else None)
     columns = ['rank', 'ties', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
                'bits_per_note', 'fooling', 'copied_95']

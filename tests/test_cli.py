@@ -412,7 +412,7 @@ BAD = {
     'inspect fake.mid': 'fake.mid',
     'inspect store --piece 999': '999',
     'inspect store --roll text.txt/roll.png': 'text.txt',
-    'train generator nowhere --out X': 'nowhere',
+    'train generator nowhere --out X': 'nowhere: not a stored corpus (manifest.parquet is missing): make one with `musiclm encode FOLDER --out STORE`',
     'train generator store --out midi': 'midi',
     'train generator store --out text.txt/below': 'text.txt/below',
     'train generator store --out X --arch gru': 'gru',
@@ -512,6 +512,17 @@ def test_training_takes_the_minutes_it_is_given(place, tmp_path, capsys, what, m
 def test_wrong_usage_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit) as e: main(argv)
     assert e.value.code == 2 and 'usage: musiclm' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('line, said', [
+    ('generate gen --out X --temperature warm', "argument --temperature: 'warm' is neither a number nor one by part, as in v=0.8,p=none"),
+    ('generate gen --out X --temperature v=1,p=cold', "argument --temperature: 'v=1,p=cold' is neither"),
+    ('generate gen --out X --top-k 2.5', "argument --top-k: '2.5' is neither a whole number nor one by part, as in v=5,p=none"),
+    ('encode midi --out X --max-wait long', "argument --max-wait: 'long' is neither a whole number nor none"),
+    ('encode midi --out X --pitch-range low', "argument --pitch-range: 'low' is no range of pitches, as 21-108 is")])
+def test_a_value_that_cannot_be_read_is_told_in_plain_words(line, said, capsys):
+    with pytest.raises(SystemExit): main(line.split())
+    assert said in capsys.readouterr().err
 
 
 def test_a_long_way_to_a_failure_leaves_no_folders(place):
