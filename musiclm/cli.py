@@ -241,6 +241,7 @@ def train_and_save(
     shutil.rmtree(training_place(args.out), ignore_errors=True)
     print(f'model: {args.out}')
 
+# %% ../nbs/21_cli.ipynb #62bf5a11
 def with_unit(v, unit:str):
     "A figure that says what it counts, where it is an `Estimate`."
     from dataclasses import replace
@@ -541,6 +542,7 @@ def score_alone(args, judge, generator, pieces):
         raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k} at the very least, and a hundred for a narrow interval')
     print(f'{inception_score(probabilities(judge, clips), owner)!r}\n{scale_of(args, judge)}\n{about_judge(judge)}; {enough}')
 
+# %% ../nbs/21_cli.ipynb #00c3cba1
 def score_beside(args, judge, generator, pieces):
     "Print all figures of pieces, or of a generator that goes on from held-out openings, beside the works of a store."
     from musiclm.compare import evaluate, generator_figures, references
