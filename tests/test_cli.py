@@ -8,6 +8,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,22 @@ def test_encode_reads_a_folder(place):
     assert (corpus.manifest.groupby('work')['split'].nunique() == 1).all()
     assert corpus.errors['path'].tolist() == ['alto/broken.mid']
     assert corpus.manifest['n_notes'].sum() == toy_corpus(n=40, beats=24).manifest['n_notes'].sum()
+
+
+def test_encode_ends_with_what_was_read_and_what_may_be_wrong(place, capsys):
+    assert call('encode midi --out X --workers 1') == 0
+    out = capsys.readouterr().out
+    assert out.endswith('40 pieces read, 1 left out; X/errors.csv says why\n')
+    chance = np.random.default_rng(0)
+    for name in ('a', 'b'): # played at any time
+        onsets = np.sort(chance.integers(0, 12*64, 200))
+        (place/'deep'/'Anna').mkdir(parents=True, exist_ok=True)
+        write_midi(note_table(onsets, np.full(200, 6), chance.integers(40, 90, 200)), place/'deep'/'Anna'/f'{name}.mid')
+    assert call('encode deep --out a --workers 1') == 0
+    told = capsys.readouterr().out
+    share = int(re.search(r'(\d+)% of the onsets lie beside .* --tempo-grid seconds', told)[1])
+    assert 40 < share < 60 and 'which needs three: Anna (2)' in told and '2 pieces read, 0 left out\n' in told
+    assert call('encode deep --out deep/seconds --tempo-grid seconds --workers 1') == 0 and 'lie beside' not in capsys.readouterr().out
 
 
 def test_models_remember_what_they_are(place):
