@@ -11,7 +11,7 @@ __all__ = ['PLAYED', 'MISREADS', 'MOST_DRAWN', 'NEAREST', 'PEERS', 'SEED', 'PART
            'prompt_tokens_of', 'read_pieces', 'by_part', 'whole_by_part', 'prompts_for', 'generate', 'waiting',
            'stage_bar', 'written_by', 'critics_words', 'training_index', 'pieces_for', 'score', 'about_judge',
            'scale_of', 'score_alone', 'score_beside', 'compare', 'ngram_of', 'rule_of', 'save_leaderboard', 'guess',
-           'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'main']
+           'report', 'quiz', 'quiz_fakes', 'demo_pieces', 'read_quiz', 'make_parser', 'check_paths', 'main']
 
 # %% ../nbs/21_cli.ipynb #0003
 import argparse
@@ -826,6 +826,15 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=f)
     return parser
 
+def check_paths(args):
+    "Raise `ValueError` where a store, a prompt or a model's folder is not there: before what takes seconds to import."
+    listed = lambda name: [o] if isinstance(o := getattr(args, name, None) or [], str) else o
+    hints = dict(store='make a store with `musiclm encode FOLDER --out STORE`', prompt='give a score', generator='make a model with `musiclm train`')
+    for name, hint in hints.items():
+        for path in listed(name):
+            named = name == 'generator' and Path(path).name == path # perhaps a model that comes with the library
+            if not named and not Path(path).exists(): raise ValueError(f'{path} is not there: {hint}')
+
 def main(argv=None):
     "Run a command: bad input is one line on standard error and exit 1, an interrupt exit 130."
     import os
@@ -835,6 +844,7 @@ def main(argv=None):
     try:
         if not 0 <= getattr(args, 'seed', 0) < 2**63:
             raise ValueError(f'--seed must be a whole number from 0 to 2**63 - 1, not {args.seed}')
+        check_paths(args)
         args.run(args)
         sys.stdout.flush() # here, and not at the exit, a reader that has gone is met
     except ValueError as e:

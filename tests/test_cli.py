@@ -429,7 +429,8 @@ BAD = {
     'inspect fake.mid': 'fake.mid',
     'inspect store --piece 999': '999',
     'inspect store --roll text.txt/roll.png': 'text.txt',
-    'train generator nowhere --out X': 'nowhere: not a stored corpus (manifest.parquet is missing): make one with `musiclm encode FOLDER --out STORE`',
+    'train generator nowhere --out X': 'nowhere is not there: make a store with `musiclm encode FOLDER --out STORE`',
+    'train generator midi --out X': 'midi: not a stored corpus (manifest.parquet is missing): make one with `musiclm encode FOLDER --out STORE`',
     'train generator store --out midi': 'midi',
     'train generator store --out text.txt/below': 'text.txt/below',
     'train generator store --out X --arch gru': 'gru',
@@ -507,6 +508,14 @@ def test_bad_input_is_one_line_and_writes_nothing(place, capsys, line):
     lines = said(capsys.readouterr().err)
     assert len(lines) == 1 and lines[0].startswith(f'musiclm {line.split()[0]}: ') and BAD[line] in lines[0]
     assert tree(place) == before
+
+
+@pytest.mark.parametrize('line', ['train critic nowhere --out X --generator gen', 'generate deep/er --out X', 'generate gen --out X --prompt no.mid',
+                                  'train critic store --out X --generator gen no/model', 'compare gen --store nowhere'])
+def test_a_path_that_leads_nowhere_is_told_before_torch_is_imported(place, line):
+    code = f'import sys; from musiclm.cli import main; assert main({line.split()}) == 1; assert "torch" not in sys.modules'
+    done = subprocess.run([sys.executable, '-c', code], cwd=place, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and len(said(done.stderr)) == 1 and 'is not there: ' in done.stderr
 
 
 def test_bad_input_as_a_user_meets_it(place):
