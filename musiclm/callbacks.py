@@ -21,7 +21,7 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import noop, patch
 from tqdm import tqdm
 
-from .composer import judge_hash, probabilities
+from .composer import composer_places, judge_hash, probabilities
 from .corpus import Corpus
 from .critic import MARGIN, generated_clips
 from .generator import of_every_process
@@ -86,7 +86,7 @@ def before_fit(self:MusicalInceptionScore):
     if not self.run: return
     self.after_create()
     m = self.corpus.manifest
-    self.known = set(m['composer'][m['split'] == self.split]) <= set(self.judge.labels)
+    self.known = {c.lower() for c in m['composer'][m['split'] == self.split]} <= {c.lower() for c in self.judge.labels}
     column = lambda k: ValueMetric(lambda: self.latest.get(k, np.nan), k)
     self.after_fit() # what a fit left that was interrupted
     self.columns = [column(k) for k in ('inception', 'inception_low', 'inception_high', *['conditional']*self.known)]
@@ -130,13 +130,13 @@ def due(self:MusicalInceptionScore) -> bool:
 @patch
 def measure(self:MusicalInceptionScore) -> dict: # `inception` and, where composers are known, `conditional`, as dicts
     "Write pieces and score them."
-    began, labels = perf_counter(), self.judge.labels
+    began = perf_counter()
     cut, info = generated_clips(self.learn, self.corpus, self.split, self.n, self.judge.clip_length, self.prompt_tokens,
                                 self.seed, **self.rule)
     p, about = probabilities(self.judge, cut), dict(groups=info['work'], strata=info['composer'])
     found = dict(inception=asdict(inception_score(p, **about)))
     if self.known:
-        found['conditional'] = asdict(conditional_inception_score(p, info['composer'].map(labels.index).to_numpy(), **about))
+        found['conditional'] = asdict(conditional_inception_score(p, composer_places(self.judge, info['composer']), **about))
     self.cost = perf_counter() - began
     return found
 

@@ -21,11 +21,11 @@ from time import perf_counter
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from fastcore.basics import patch
+from fastcore.basics import noop, patch
 from tqdm import tqdm
 
 from . import __version__
-from .composer import hear, judge_hash
+from .composer import composer_places, hear, judge_hash
 from .copying import CopyIndex, longest_copies, prompt_echoes
 from .corpus import Corpus
 from .corruptions import real_clips
@@ -72,7 +72,7 @@ def judge_clips(
     groups=None, # (n,) work or prompt of each piece; None: the prompt, if `sample` noted it
     composers=None, # (n,) name of the composer of each prompt; None: `prompt_composer` of the pieces, if they say so
 ) -> Judged:
-    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary or without that composer."
+    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary, or that does not know a composer."
     model = bare_model(judge)
     cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of(pieces, model.clip_length, 1)
     if not isinstance(pieces, np.ndarray):
@@ -84,10 +84,7 @@ def judge_clips(
         if given is not None and len(given) != len(pieces): raise ValueError(f'{len(given)} {name} for {len(pieces)} pieces')
     groups = None if groups is None else np.asarray(groups)[kept]
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
-    if composers is not None:
-        if unknown := sorted(set(map(str, composers)) - set(model.labels)):
-            raise ValueError(f'the judge does not know {", ".join(unknown)}')
-        composers = np.array([model.labels.index(str(c)) for c in np.asarray(composers)[kept]])
+    if composers is not None: composers = composer_places(model, composers)[kept]
     encoder = make_encoder(model.encoding, model.vocab.itos)
     tables, heard = [encoder.decode(c) for c in cut], hear(model, cut)
     return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none, groups, composers,
@@ -420,18 +417,22 @@ def leaderboard(
     progress:bool=True, # Show a bar
     copies:CopyIndex=None, # Works to look for copies in; None: the training works of the corpus
     rank_by:str='score', # Or 'conditional': see above
+    say=noop, # Called with what is to be done next
 ) -> pd.DataFrame: # One row a generator and setting, best first; `attrs`: references, pieces to listen to, hashes
     "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
     if rank_by not in ('score', 'conditional'): raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
+    say(f'openings of held-out works, and {n} real clips')
     settings, bench = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
     found, once = {}, {} # what depends on a generator alone is found once
+    say('what all rows are set beside: noise, and what the composers wrote')
     base = kept(cache, dict(bench.what, role='reference'), bench.reference)
     rules = settings if set(settings) == set(generators) else {g: settings for g in generators}
     todo = [(g, s, rule) for g in generators for s, rule in rules[g].items()]
     for g, s, rule in tqdm(todo, desc='leaderboard', delay=1, disable=not progress):
         model = generators[g]
+        say(f'row {len(found) + 1} of {len(todo)}: {", ".join(filter(None, (g, s)))}')
         if g not in once:
             what = dict(generator=generator_hash(model), corpus=bench.what['corpus'], split=split)
             once[g] = what, kept(cache, what, lambda: generator_figures(model, corpus, split))

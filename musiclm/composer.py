@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['composer_clips', 'composer_dataloaders', 'with_start', 'clip_learner', 'composer_learner', 'run_clips', 'calibrate',
-           'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge', 'Guess',
-           'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures']
+           'Heard', 'hear', 'probabilities', 'embeddings', 'strangeness', 'learn_usual', 'calibrate_judge',
+           'composer_places', 'Guess', 'judge_hash', 'histograms', 'baseline_probabilities', 'composer_figures',
+           'log_loss_difference']
 
 # %% ../nbs/14_composer.ipynb #0003
 import hashlib
@@ -35,7 +36,7 @@ from .corpus import Corpus
 from .corruptions import NO_COMPOSER, real_clips, spoilt_clips
 from .data import classifier_dataloaders
 from .metrics import accuracy as clip_accuracy
-from .metrics import expected_calibration_error, fit_temperature, log_loss, macro_f1
+from .metrics import Estimate, bootstrap_interval, expected_calibration_error, fit_temperature, log_loss, macro_f1
 from .encoders import make_encoder
 from .models import Classifier, bare_model, make_classifier
 from .tokens import Encoder
@@ -247,6 +248,20 @@ def calibrate_judge(
     calibrate(model, clips[valid & real], info['composer'][valid & real])
     learn_usual(model, clips[train & real], info['composer'][train & real], clips[valid & real], info['piece'][valid & real])
 
+# %% ../nbs/14_composer.ipynb #5c9d3778
+def composer_places(
+    model, # A composer classifier, or its `Learner`
+    names, # (n,) composers as a corpus calls them; case does not matter
+) -> np.ndarray: # (n,) which of its labels each is
+    "Find composers among those that a judge knows; raises `ValueError` where it does not know some."
+    labels = bare_model(model).labels
+    places = {c.lower(): k for k, c in enumerate(labels)} | {c: k for k, c in enumerate(labels)}
+    found = {c: places.get(c, places.get(c.lower())) for c in sorted(set(map(str, names)))}
+    unknown, known = ([c for c, k in found.items() if (k is None) == no] for no in (True, False))
+    if not unknown: return np.array([found[str(c)] for c in names], int)
+    raise ValueError(f'the judge does not know {", ".join(unknown)}; of these composers it knows {", ".join(known) or "none"}: train one on '
+                     'your store with `musiclm train composer STORE --out MODEL`')
+
 # %% ../nbs/14_composer.ipynb #bb71a621
 @dataclass(frozen=True)
 class Guess:
@@ -257,10 +272,13 @@ class Guess:
     n:int # Clips
     @property
     def unlike_any(self): return self.none > .5 or self.strangeness > 1
+    @property
+    def answer(self): return 'unlike any' if self.unlike_any else self.composers.index[0]
+    @property
+    def likeliest(self): return ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
     def __str__(self):
-        names = ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
-        if not self.unlike_any: return f'{names} ({self.n} clips)'
-        return f'unlike any (no composer {self.none:.0%}, strangeness {self.strangeness:.2f}); if one, then {names} ({self.n} clips)'
+        why = [f'strangeness {self.strangeness:.2f}, over 1']*(self.strangeness > 1) + [f'no composer {self.none:.0%}, over 50%']*(self.none > .5)
+        return f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
 
 @patch
 def guess(self:Classifier,
@@ -341,3 +359,15 @@ def composer_figures(
     first = info.assign(y=y).drop_duplicates('piece').set_index('piece').loc[pooled.index]
     whole = clip_accuracy(pooled.to_numpy(), first['y'].to_numpy(), first['work'].to_numpy(str), strata=first['y'].to_numpy())
     return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'piece_accuracy': whole, 'confusion': confusion}
+
+# %% ../nbs/14_composer.ipynb #5d7a8ac1
+def log_loss_difference(
+    p:np.ndarray, # (n, K) probabilities
+    others:np.ndarray, # (n, K) probabilities of another classifier for the same clips
+    info:pd.DataFrame, # (n,) rows with composer and work
+    classes, # Class names in the order of the columns
+) -> Estimate: # In nats a clip; above 0 where the first is better
+    "How much lower the log loss of a classifier is than that of another, with a paired interval clustered by works."
+    y = np.array([list(classes).index(o) for o in info['composer']])
+    nats = [-np.log(np.maximum(o[np.arange(len(y)), y], 1e-12)) for o in (others, p)]
+    return bootstrap_interval(nats[0] - nats[1], info['work'].to_numpy(str), strata=y)

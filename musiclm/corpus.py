@@ -186,7 +186,7 @@ def load(cls:Corpus,
     "Open a stored corpus; raises ValueError when it is none."
     folder = Path(folder)
     if missing := [f for f in ('manifest.parquet', 'tokens.npy', 'vocab.json', 'encoding.json') if not (folder/f).exists()]:
-        raise ValueError(f'{folder}: not a stored corpus ({missing[0]} is missing)')
+        raise ValueError(f'{folder}: not a stored corpus ({missing[0]} is missing): make one with `musiclm encode FOLDER --out STORE`')
     try:
         encoder = make_encoder(EncodingConfig.from_json((folder/'encoding.json').read_text()),
                                json.loads((folder/'vocab.json').read_text()))

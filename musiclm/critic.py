@@ -461,7 +461,7 @@ def critic_figures(
     info:pd.DataFrame, # From `critic_clips`
     encoder, # Encoding of the clips
     likelihood=None, # Generators by name, whose likelihood is a baseline
-) -> dict: # `auc`, `by_generator`, `baselines`, `calibration_error`: `Estimate`s on clips of test works; and `by_kind`
+) -> dict: # `auc`, `difference` to `best_baseline`, `by_generator`, `baselines`, `calibration_error`: of clips of test works; `by_kind`
     "How well a critic tells real from generated, and how well baselines do on the same clips."
     use = info['split'].isin(['train', 'test']).to_numpy()
     clips, info = clips[use], info[use].reset_index(drop=True)
@@ -471,12 +471,13 @@ def critic_figures(
     cluster = lambda keep: dict(groups=info['work'][keep], strata=info['composer'][keep])
     area = lambda s, keep: auc(s[keep], y[keep], **cluster(keep))
     by_kind, everything = {}, np.ones(len(y), bool)
-    for name, (which, held_out) in fake_kinds(info).items():
-        keep = which | y
+    def beside(keep): # the best baseline
         best = max(base, key=lambda b: _weighted_auc(base[b][keep], y[keep], np.ones((1, keep.sum())))[0])
-        by_kind[name] = dict(held_out=held_out, auc=area(p, keep), best_baseline=best, baseline=area(base[best], keep),
-                             difference=auc_difference(p[keep], base[best][keep], y[keep], **cluster(keep)))
-    return dict(auc=area(p, everything), by_generator={k: v['auc'] for k, v in by_kind.items() if ', ' in k},
+        return dict(best_baseline=best, difference=auc_difference(p[keep], base[best][keep], y[keep], **cluster(keep)))
+    for name, (which, held_out) in fake_kinds(info).items():
+        keep, found = which | y, beside(which | y)
+        by_kind[name] = dict(held_out=held_out, auc=area(p, keep), baseline=area(base[found['best_baseline']], keep), **found)
+    return dict(auc=area(p, everything), **beside(everything), by_generator={k: v['auc'] for k, v in by_kind.items() if ', ' in k},
                 baselines={k: area(s, everything) for k, s in base.items()}, by_kind=by_kind,
                 calibration_error=expected_calibration_error(np.c_[1 - p, p], y, **cluster(everything)))
 

@@ -194,9 +194,9 @@ def resume(self:Checkpoints) -> int: # The epoch to begin with
     except (OSError, KeyError, TypeError, ValueError) as e: raise ValueError(f'{found[-1]} cannot be read: {e}') from e
     if differ := differences(old, training_settings(self.learn)):
         (name, a, b), *_ = differ
-        why = dict(pieces='on other music', vocabulary='with other tokens', start='from other weights').get(name, f'with {name} {a}, not {b}')
-        raise ValueError(f'{self.folder} holds a training {why}: go on with the same settings, or remove it (in '
-                         '`musiclm train`: --anew) to begin anew')
+        why = dict(pieces='on other music', vocabulary='with other tokens', start='from other weights', epochs=f'of {a} epochs, not of {b}')
+        raise ValueError(f'{self.folder} holds a training {why.get(name, f"with {name} {a}, not {b}")}: go on with the same settings, or '
+                         f'remove it (in `musiclm train`: --anew) to begin anew; `musiclm generate {found[-1]}` reads the model as it stands')
     return read_checkpoint(self.learn, found[-1])
 
 # %% ../nbs/10_generator.ipynb #75793fa8

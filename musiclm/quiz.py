@@ -79,7 +79,7 @@ def generated_pieces(
     rows = list(held_out_works(corpus, length, prompt_tokens, seed).itertuples())
     if len(rows) < 2*n:
         raise ValueError(f'{len(rows)} test works are longer than {reach(length, prompt_tokens)} tokens: a quiz of {2*n} '
-                         'clips needs one for each; ask for fewer or shorter clips, or give a store with more works')
+                         'clips needs one for each; ask for fewer (--n) or shorter clips (--length), or give a store with more works')
     real, pieces = [opened(corpus, r, prompt_tokens) for r in rows[:n]], [None]*n
     for k, (name, model) in enumerate(generators.items()):
         turn = range(k, n, len(generators))
@@ -128,17 +128,19 @@ def cut_clips(
     works:set, # Of which there are clips already; those of the new ones are added
 ) -> list[tuple]: # (`Piece`, token ids) of each
     "Cut a clip from each of some pieces, none of a work that has one; raises `ValueError` where there are too few."
-    found = []
+    found, twice = [], 0
     for k, p in enumerate(pieces):
         start, info = p.prompt_len + int(chance.integers(MARGIN//2)), p.info
         work = info.get('prompt_work') or info.get('prompt') or k
-        if work in works or len(p.ids) < start + length + MARGIN//2 or len(found) == n: continue
-        if (ids := p.encoder.clip(p.ids, start, length)) is not None:
-            works.add(work); found.append((p, ids))
-    if len(found) < n:
-        raise ValueError(f'{len(found)} of {len(pieces)} pieces give a clip of {length} tokens, no two of one work, and '
-                         f'{n} are needed: ask for fewer or shorter clips, or give longer pieces')
-    return found
+        ids = None if len(p.ids) < start + length + MARGIN//2 or len(found) == n else p.encoder.clip(p.ids, start, length)
+        if ids is None: continue
+        if work in works: twice += 1
+        else: works.add(work); found.append((p, ids))
+    if len(found) == n: return found
+    short = len(pieces) - len(found) - twice
+    why = [f'{short} are too short (a smaller --length or longer pieces help)']*(short > 0) + \
+          [f'{twice} are of a work, or from an opening, that another clip is of (more works or prompts help)']*(twice > 0)
+    raise ValueError(f'{len(found)} of {len(pieces)} pieces give a clip of {length} tokens, and {n} are needed: {"; ".join([*why, "a smaller --n needs fewer"])}')
 
 def balanced_order(
     n:int, # Clips, an even number

@@ -828,6 +828,11 @@ class _Linked:
     info:dict
 
 # %% ../nbs/18_report.ipynb #002b
+def _read_json(path):
+    "A dict of a file, empty where there is none; raises ValueError where it is no JSON."
+    try: return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+    except ValueError: raise ValueError(f'{path}: not JSON; mend it or move it away') from None
+
 def report_folder(
     folder, # A folder of MIDI files, or one with a folder `midi` inside
     title:str=None, # Of the page; the folder's name when None
@@ -837,15 +842,16 @@ def report_folder(
     folder = Path(folder)
     if not folder.is_dir(): raise ValueError(f'{folder}: no such folder')
     midi = lambda place: sorted(o for o in place.glob('*') if o.suffix.lower() in ('.mid', '.midi') and o.is_file())
-    pieces, failed = [], []
+    (metrics, about), pieces, failed = map(_read_json, (folder/'metrics.json', folder/'page.json')), [], []
     for path in midi(folder) or midi(folder/'midi'):
-        try: pieces.append(_Linked(read_score(path), None, dict(name=path.stem, midi=path.name, midi_bytes=path.read_bytes())))
+        known = about.get('pieces', {}).get(path.name, {})
+        info = {'name': path.stem, **{k: known[k] for k in ('name', 'critic', 'prompt') if k in known}}
+        try: notes = read_score(path)
         except ScoreError as e: failed.append(f'{path.name} ({e.reason})')
+        else: pieces.append(_Linked(notes, round(12*known.get('beats', 0)), dict(info, midi=path.name, midi_bytes=path.read_bytes())))
     if not pieces: raise ValueError(f'{folder}: no MIDI file that can be read' + (f'; {failed[0]}' if failed else ''))
-    figures = folder/'metrics.json'
-    try: metrics = json.loads(figures.read_text(encoding='utf-8')) if figures.is_file() else {}
-    except ValueError: raise ValueError(f'{figures}: not JSON; mend it or move it away') from None
-    lead = f'{len(pieces)} pieces to look at and listen to.' + (f' Left out: {"; ".join(failed)}.' if failed else '')
+    lead = about.get('lead') or f'{len(pieces)} pieces to look at and listen to.'
+    if failed: lead += f' Left out: {"; ".join(failed)}.'
     return write_report(folder, pieces, metrics, title=title or folder.resolve().name, **{'lead': lead, **kwargs})
 
 # %% ../nbs/18_report.ipynb #8acb77f5

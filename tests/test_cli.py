@@ -8,12 +8,14 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from musiclm.cli import COMMANDS, main, read_pieces
+from musiclm.cli import COMMANDS, main, read_pieces, verdict
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
+from musiclm.metrics import Estimate
 from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import note_table, read_score, write_midi
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
@@ -95,10 +97,42 @@ def test_encode_reads_a_folder(place):
     assert corpus.manifest['n_notes'].sum() == toy_corpus(n=40, beats=24).manifest['n_notes'].sum()
 
 
+def test_encode_ends_with_what_was_read_and_what_may_be_wrong(place, capsys):
+    assert call('encode midi --out X --workers 1') == 0
+    out = capsys.readouterr().out
+    assert out.endswith('40 pieces read, 1 left out; X/errors.csv says why\n')
+    chance = np.random.default_rng(0)
+    for name in ('a', 'b'): # played at any time
+        onsets = np.sort(chance.integers(0, 12*64, 200))
+        (place/'deep'/'Anna').mkdir(parents=True, exist_ok=True)
+        write_midi(note_table(onsets, np.full(200, 6), chance.integers(40, 90, 200)), place/'deep'/'Anna'/f'{name}.mid')
+    assert call('encode deep --out a --workers 1') == 0
+    told = capsys.readouterr().out
+    share = int(re.search(r'(\d+)% of the onsets lie beside .* --tempo-grid seconds', told)[1])
+    assert 40 < share < 60 and 'which needs three: Anna (2)' in told and '2 pieces read, 0 left out\n' in told
+    assert call('encode deep --out deep/seconds --tempo-grid seconds --workers 1') == 0 and 'lie beside' not in capsys.readouterr().out
+
+
 def test_models_remember_what_they_are(place):
     gen, who, critic = (load_model(place/m) for m in ('gen', 'who', 'critic'))
     assert gen.card['seed'] == 0 and set(gen.card['figures']) == {'nats_per_token', 'bits_per_note'}
     assert who.labels == ['alto', 'basso'] and who.clip_length == 32 and critic.labels == ['fake', 'real']
+
+
+def test_a_training_ends_with_a_verdict(place):
+    who, critic = (load_model(place/m).card['figures'] for m in ('who', 'critic'))
+    assert list(who)[-1] == list(critic)[-1] == 'verdict' and 'than a logistic regression' in who['verdict'].replace('from', 'than')
+    best = max((v, k) for k, v in critic.items() if k not in ('auc', 'auc, higher by', 'verdict') and 'against' not in k and 'error' not in k)
+    assert f'({best[1]})' in critic['verdict']
+    figure = lambda text: float(text.split()[0])
+    assert figure(critic['auc']) - figure(best[0]) == pytest.approx(figure(critic['auc, higher by']), abs=.011)
+    assert figure(who['log_loss of a logistic regression']) - figure(who['log_loss']) == pytest.approx(figure(who['log_loss, lower by']), abs=.011)
+
+
+@pytest.mark.parametrize('low, high, said', [(.1, .3, 'better than X'), (-.1, .3, 'not told apart from X: train longer'),
+                                             (-.3, -.1, 'worse than X, do not use it: train longer')])
+def test_a_verdict_is_by_the_interval(low, high, said):
+    assert verdict(Estimate((low + high)/2, .1, low, high, 9), 'X').startswith(said)
 
 
 def test_inspect(place, capsys):
@@ -276,16 +310,19 @@ def test_judges(place, capsys):
     call('generate gen --n 6 --tokens 150 --out heard')
     capsys.readouterr()
     assert call('score heard --composer who') == 0
-    assert 'musical Inception score' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'musical Inception score' in out and 'scale: 1 where the judge recognises nothing, 2 where' in out and 'comes with' not in out
     assert call('score gen --composer who --n 8') == 0
     out = capsys.readouterr().out
     assert 'n=' in out and 'of 8 pieces' in out and 'temperature' in out and judge_hash(load_model(place/'who')) in out
     assert call('guess midi/alto/song0-1.mid midi/basso/song1-2.mid --composer who') == 0
-    lines = capsys.readouterr().out.strip().splitlines()
+    *lines, rule, size = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 2 and all('alto' in l and 'basso' in l and '%' in l for l in lines)
+    assert [l.split()[0] for l in lines] == ['song0-1.mid', 'song1-2.mid'] and len({l.index('no composer') for l in lines}) == 1
+    assert 'strangeness over 1' in rule and 'clips of 32 tokens' in size
     assert call('guess fake.mid midi/alto/song0-1.mid --composer who') == 1 # one bad file does not silence the others
     told = capsys.readouterr()
-    assert len(told.out.strip().splitlines()) == 1 and 'fake.mid' in told.err and len(told.err.strip().splitlines()) == 1
+    assert len(told.out.strip().splitlines()) == 3 and 'fake.mid' in told.err and len(told.err.strip().splitlines()) == 1
     assert call('compare gen --composer who --store store --n 8') == 0
     out = capsys.readouterr().out
     assert 'gen' in out and 'floor' in out and judge_hash(load_model(place/'who')) in out
@@ -299,6 +336,27 @@ def test_score_beside_a_store(place, capsys, source):
         assert re.search(rf'^{name} +-?\d', out, flags=re.M), name
     assert re.search(r'^normalised score -?\d+\.\d\d ± \d+\.\d\d \(n=\d+; floor 0, held-out music 1\)$', out, flags=re.M)
     assert 'floor ' in out and judge_hash(load_model(place/'who')) in out and ('bits_per_note' in out) == (source == 'gen')
+
+
+def test_a_result_in_the_way_is_replaced_and_that_is_said(place, capsys):
+    assert call('generate gen --n 3 --tokens 30 --out X') == 0
+    assert 'replaces' not in capsys.readouterr().out
+    assert call('generate gen --n 2 --tokens 30 --out X') == 0
+    assert 'replaces 3 pieces that stood in X\n' in capsys.readouterr().out and len(list((place/'X'/'midi').iterdir())) == 2
+
+
+def test_report_keeps_what_generate_said(place, capsys):
+    cards = lambda: re.findall(r'<h3>(.*?)</h3>.*?critic <b>(.*?)</b>', (place/'X'/'index.html').read_text(), flags=re.S)
+    lead = lambda: re.search(r'class="lead">(.*?)</p>', (place/'X'/'index.html').read_text())[1]
+    prompts = lambda: re.findall(r'continues [^ ]+|class="mark given"[^>]*>', (place/'X'/'index.html').read_text())
+    song = '--prompt midi/alto/song0-1.mid --prompt-tokens 20'
+    assert call(f'generate gen --n 3 --tokens 100 --critic critic --best 3 {song} --out X') == 0
+    before = cards(), lead(), prompts()
+    assert len(before[0]) == 3 and 'The critic picked 3 of 3' in before[1] and len(before[2]) == 6
+    assert call('report X') == 0 and (cards(), lead(), prompts()) == before and 'replaces' not in capsys.readouterr().out
+    (place/'X'/'page.json').unlink()
+    assert call('report X') == 0 and not cards() and 'replaces the page that stood in X' in capsys.readouterr().out
+    shutil.rmtree(place/'X')
 
 
 def test_report_of_a_folder_of_midi(place):
@@ -371,7 +429,8 @@ BAD = {
     'inspect fake.mid': 'fake.mid',
     'inspect store --piece 999': '999',
     'inspect store --roll text.txt/roll.png': 'text.txt',
-    'train generator nowhere --out X': 'nowhere',
+    'train generator nowhere --out X': 'nowhere is not there: make a store with `musiclm encode FOLDER --out STORE`',
+    'train generator midi --out X': 'midi: not a stored corpus (manifest.parquet is missing): make one with `musiclm encode FOLDER --out STORE`',
     'train generator store --out midi': 'midi',
     'train generator store --out text.txt/below': 'text.txt/below',
     'train generator store --out X --arch gru': 'gru',
@@ -421,7 +480,7 @@ BAD = {
     'score gen --composer who --n 0': 'n must',
     'score empty --composer who': 'empty holds no MIDI file',
     'score brief --composer who': 'no piece goes on for 32 tokens',
-    'score gen --composer who --n 1': 'a judge of 2 composers needs 2',
+    'score gen --composer who --n 1': 'a judge of 2 composers needs 2 at the very least, and a hundred',
     'score midi/basso --composer who --store nowhere': 'nowhere',
     'score midi/basso --composer who --store untaught': "no split 'train'",
     'score gen --composer who --store untaught --n 4': "no split 'train'",
@@ -451,6 +510,14 @@ def test_bad_input_is_one_line_and_writes_nothing(place, capsys, line):
     assert tree(place) == before
 
 
+@pytest.mark.parametrize('line', ['train critic nowhere --out X --generator gen', 'generate deep/er --out X', 'generate gen --out X --prompt no.mid',
+                                  'train critic store --out X --generator gen no/model', 'compare gen --store nowhere'])
+def test_a_path_that_leads_nowhere_is_told_before_torch_is_imported(place, line):
+    code = f'import sys; from musiclm.cli import main; assert main({line.split()}) == 1; assert "torch" not in sys.modules'
+    done = subprocess.run([sys.executable, '-c', code], cwd=place, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and len(said(done.stderr)) == 1 and 'is not there: ' in done.stderr
+
+
 def test_bad_input_as_a_user_meets_it(place):
     before = tree(place)
     done = run('generate', 'foreign', '--out', 'X', cwd=place)
@@ -471,6 +538,17 @@ def test_training_takes_the_minutes_it_is_given(place, tmp_path, capsys, what, m
 def test_wrong_usage_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit) as e: main(argv)
     assert e.value.code == 2 and 'usage: musiclm' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('line, said', [
+    ('generate gen --out X --temperature warm', "argument --temperature: 'warm' is neither a number nor one by part, as in v=0.8,p=none"),
+    ('generate gen --out X --temperature v=1,p=cold', "argument --temperature: 'v=1,p=cold' is neither"),
+    ('generate gen --out X --top-k 2.5', "argument --top-k: '2.5' is neither a whole number nor one by part, as in v=5,p=none"),
+    ('encode midi --out X --max-wait long', "argument --max-wait: 'long' is neither a whole number nor none"),
+    ('encode midi --out X --pitch-range low', "argument --pitch-range: 'low' is no range of pitches, as 21-108 is")])
+def test_a_value_that_cannot_be_read_is_told_in_plain_words(line, said, capsys):
+    with pytest.raises(SystemExit): main(line.split())
+    assert said in capsys.readouterr().err
 
 
 def test_a_long_way_to_a_failure_leaves_no_folders(place):
@@ -499,9 +577,15 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert call(line, 'whole') == 0
     monkeypatch.setattr(Checkpoints, 'write', stop)
     assert call(line, 'X') == 130
-    assert said(capsys.readouterr().err)[-1] == 'musiclm train: interrupted; the same command goes on where it stopped'
+    stands = place.resolve()/'.X.training'/'epoch-00002'
+    assert said(capsys.readouterr().err)[-1] == ('musiclm train: interrupted; the same command goes on where it stopped; the model after '
+                                                 f'epoch 2: `musiclm generate {stands}` reads it')
     assert 'X' not in tree(place) and [p.name for p in (place/'.X.training').iterdir()] == ['epoch-00002']
     monkeypatch.undo()
+    assert call(line.replace('--epochs 3', '--epochs 2'), 'X') == 1
+    told = capsys.readouterr().err
+    assert 'a training of 3 epochs, not of 2:' in told and f'`musiclm generate {stands}` reads the model' in told
+    assert load_model(stands).card['epoch'] == 2
     assert call(line, 'X', '--lr', .001) == 1
     assert 'with lr 0.012, not 0.001' in capsys.readouterr().err and (place/'.X.training').is_dir()
     assert call(line, 'X') == 0
@@ -587,6 +671,7 @@ def test_ready_models_are_taken_where_none_is_named(place, shelf, capsys):
         said_of = [call(line), capsys.readouterr(), call(line + ' --composer who'), capsys.readouterr()]
         assert said_of[0] == said_of[2] == 0 and said_of[1].out.splitlines()[-1] == said_of[3].out.splitlines()[-1]
         assert 'composer: composer, which comes with musiclm' in said_of[1].err and 'comes with' not in said_of[3].err
+        assert ('knows chorales, madrigals and quartets only, by 2 composers' in said_of[1].out) == line.startswith('score')
     assert call('generate alien --out X --best 2') == 1 and '--critic' in capsys.readouterr().err # nothing is misread in silence
 
 

@@ -143,10 +143,25 @@ def test_prompts_cluster_the_interval_by_themselves(judge, pieces):
     assert judge_clips(pieces[:1], judge).groups is None
 
 
+def test_a_leaderboard_says_what_it_does(corpus, gentle, ngram):
+    said = []
+    leaderboard({'a': ngram}, gentle, None, corpus, n=12, prompt_tokens=16, settings={'': {}, 'cool': dict(temperature=.5)}, progress=False, say=said.append)
+    assert said == ['openings of held-out works, and 12 real clips', 'what all rows are set beside: noise, and what the composers wrote',
+                    'row 1 of 2: a', 'row 2 of 2: a, cool']
+
+
+def test_composers_are_known_whatever_the_case(judge, pieces):
+    names = ['alto', 'basso']*6
+    assert judge_clips(pieces, judge, composers=[c.title() for c in names]).labels.tolist() == judge_clips(pieces, judge, composers=names).labels.tolist()
+
+
 def test_bad_judges_are_one_clear_line(judge, pieces, real):
     other = HandJudge(NotewiseEncoder(EncodingConfig(max_wait=24)))
     with pytest.raises(ValueError, match='another vocabulary'): evaluate(pieces, real, other)
-    with pytest.raises(ValueError, match='does not know bach'): evaluate(pieces, real, judge, composers=['bach']*12)
+    with pytest.raises(ValueError, match='does not know bach; of these composers it knows none: train one on'):
+        evaluate(pieces, real, judge, composers=['bach']*12)
+    with pytest.raises(ValueError, match='does not know Bach, Liszt; of these composers it knows ALTO: train one on'):
+        evaluate(pieces, real, judge, composers=['Bach', 'ALTO', 'Liszt']*4)
     with pytest.raises(ValueError, match='clips of 20 tokens'): evaluate(real.clips[:, :20], real, judge)
     with pytest.raises(ValueError, match='1 clips for 2 composers'): evaluate(pieces[:1], real, judge)
 

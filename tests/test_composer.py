@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, clip_learner, composer_clips,
+from musiclm.composer import (Guess, baseline_probabilities, calibrate, calibrate_judge, clip_learner, composer_clips,
                               composer_dataloaders, composer_figures, composer_learner, embeddings, hear, histograms, judge_hash,
                               probabilities, run_clips, strangeness)
 from musiclm.corpus import clips, toy_corpus
@@ -236,7 +236,7 @@ def test_a_guess(judged, corpus, tmp_path):
     fresh = make_learner_without(x, info).model
     assert np.isnan(strangeness(fresh, embeddings(fresh, x[:3]))).all() # nothing is usual before it is learnt
     noise = np.r_[1, np.random.default_rng(1).integers(3, len(corpus.vocab), 400)]
-    assert again.guess(noise).unlike_any and 'unlike any' in str(again.guess(noise))
+    assert again.guess(noise).unlike_any and 'unlike any' in str(again.guess(noise)) and again.guess(noise).answer == 'unlike any'
 
 
 def test_a_composer_without_test_works_is_left_out(corpus):
@@ -303,3 +303,10 @@ def test_there_is_a_share_of_spoilt_clips_for_each_real_one_there_is(corpus):
     assert by.loc['train', True] < 400
     for split in ('train', 'valid'): assert .5 < by.loc[split, False]/by.loc[split, True] <= .68
     assert by.loc['test', False] == 0
+
+
+@pytest.mark.parametrize('none, strange, said', [
+    (.17, .8, 'bach 60%, alto 40% (2 clips)'), (.17, 1.08, 'unlike any (strangeness 1.08, over 1); nearest: bach 60%, alto 40% (2 clips)'),
+    (.6, .8, 'unlike any (no composer 60%, over 50%); nearest: bach 60%, alto 40% (2 clips)'), (.17, float('nan'), 'bach 60%, alto 40% (2 clips)')])
+def test_a_guess_says_why_it_is_unlike_any(none, strange, said):
+    assert str(Guess(pd.Series({'bach': .6, 'alto': .4}), none, strange, 2)) == said

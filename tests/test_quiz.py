@@ -76,7 +76,13 @@ def test_nothing_in_the_file_gives_the_truth_away(page):
 
 def test_too_little_music_is_said_and_leaves_nothing(pieces, tmp_path):
     real, fakes = pieces
-    with pytest.raises(ValueError, match='ask for fewer or shorter clips'): make_quiz(real, fakes[:2], tmp_path/'q.html', N, LENGTH)
+    with pytest.raises(ValueError, match=f'2 of 2 pieces give a clip of {LENGTH} tokens, and {N//2} are needed: a smaller --n'):
+        make_quiz(real, fakes[:2], tmp_path/'q.html', N, LENGTH)
+    one = [Piece(p.ids, p.encoder, p.prompt_len, {**p.info, 'prompt_work': 'one'}) for p in fakes[:3]]
+    with pytest.raises(ValueError, match='1 of 3 .* needed: 2 are of a work, or from an opening, that another clip is of .more works or prompts help.; a'):
+        make_quiz(real, one, tmp_path/'q.html', N, LENGTH)
+    with pytest.raises(ValueError, match=f'0 of {len(fakes)} .* needed: {len(fakes)} are too short .a smaller --length'):
+        make_quiz(real, fakes, tmp_path/'q.html', N, 5000)
     with pytest.raises(ValueError, match='even number'): make_quiz(real, fakes, tmp_path/'q.html', 5, LENGTH)
     with pytest.raises(ValueError, match='different encodings'):
         make_quiz(real, [Piece(p.ids, toy_corpus(2, encoder=type(p.encoder)(p.encoder.config.__class__(max_wait=24))).encoder)
