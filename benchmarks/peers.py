@@ -76,9 +76,8 @@ def main():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes', 'kept')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'],
                     kept=total['kept']/total['notes'])
-    floor, ceiling = jury.bounds()
-    result = dict(machine=machine('torch', 'miditok'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), ceiling=ceiling.value,
-                  floor=floor.value, rows=rows)
+    result = dict(machine=machine('torch', 'miditok'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(),
+                  rows=rows)
     write_whole(args.out/'peers.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 

@@ -3,9 +3,9 @@
     python benchmarks/sizes.py --models out/models        (an hour of one core; goes on where it was interrupted)
 
 AWD-LSTM and Transformer, tiny, small and base, learn by the recipe of their size for the same seconds of one core each (`equal.py`
-says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the conditional score of what they write behind
-openings of held-out pieces; tokens a second of one core in training and in writing. Beside them stand generators of `--models`
-that learnt longer, with the time that each took.
+says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the Inception score of
+what they write behind openings of held-out pieces; tokens a second of one core in training and in writing. Beside them
+stand generators of `--models` that learnt longer, with the time that each took.
 """
 import json
 import time
@@ -53,9 +53,8 @@ def main():
     best = min(rows, key=lambda k: bits_per_note(rows[k]['sums'])['value'])
     for row in rows.values(): row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row['sums'], rows[best]['sums']))
     for row in longer.values(): row['bits'] = bits_per_note(row['sums'])
-    ceiling = jury.bounds()[1]
     result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=held_out.manifest['work'].nunique(),
-                  notes=int(held_out.manifest['n_notes'].sum()), ceiling=dict(conditional=ceiling.value, low=ceiling.low, high=ceiling.high), best=best,
+                  notes=int(held_out.manifest['n_notes'].sum()), best=best, **jury.limits(),
                   rows={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in rows.items()},
                   longer={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in longer.items()})
     write_whole(args.out/'sizes.json', (json.dumps(plain(result), indent=1) + '\n').encode())

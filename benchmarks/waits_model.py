@@ -81,7 +81,7 @@ def main():
     for row in rows.values():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'])
-    result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), ceiling=jury.bounds()[1].value, rows=rows)
+    result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(), rows=rows)
     write_whole(args.out/'waits_model.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
