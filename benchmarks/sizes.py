@@ -5,7 +5,7 @@
 AWD-LSTM and Transformer, tiny, small and base, learn by the recipe of their size for the same seconds of one core each (`equal.py`
 says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the Inception score of
 what they write behind openings of held-out pieces; tokens a second of one core in training and in writing. Beside them
-stand generators of `--models` that learnt longer, with the time that each took.
+stand generators of `--models` that learnt longer, measured alike, with the time that each took.
 """
 import json
 import time
@@ -33,7 +33,7 @@ def figures(model, held_out, jury) -> dict:
 
 
 def main():
-    args = parser_of('sizes', __doc__, n=128, seconds=240).parse_args()
+    args = parser_of('sizes', __doc__, n=192, seconds=150).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     held_out = recoded(corpus, corpus.encoder, {p: opening(t, BEATS) for p, t in all_tables(corpus, 'test').items()})
     jury, rows, longer = Jury(judge, corpus, args.n), {}, {}
@@ -48,7 +48,7 @@ def main():
         if not (args.models/name/'model.json').is_file(): continue
         def make():
             model = load_model(args.models/name)
-            return dict(sums=work_sums(model, held_out), seconds=model.card['core_seconds'])
+            return dict(figures(model, held_out, jury), seconds=model.card['core_seconds'])
         longer[name] = kept(args.keep/f'longer {name}.json', make)
     best = min(rows, key=lambda k: bits_per_note(rows[k]['sums'])['value'])
     for row in rows.values(): row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row['sums'], rows[best]['sums']))
