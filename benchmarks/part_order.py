@@ -165,7 +165,7 @@ def summary(folds:list) -> dict: # Of (fold, order, seed) results
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--folder', type=Path, required=True, help='pieces for violin and piano')
-    parser.add_argument('--seconds', type=float, default=60, help='of one core, for each training')
+    parser.add_argument('--seconds', type=float, default=40, help='of one core, for each training')
     parser.add_argument('--n', type=int, default=64, help='pieces for each fold, order and rule')
     parser.add_argument('--seeds', type=int, default=2, help='trainings of each fold and order')
     parser.add_argument('--size', default='small', help='of the AWD-LSTM')

@@ -60,7 +60,7 @@ class Bench:
 
 
 def main():
-    parser = parser_of('sampling', __doc__, n=96)
+    parser = parser_of('sampling', __doc__, n=192)
     parser.add_argument('--generator', default='lstm-small', help='one of the models')
     parser.add_argument('--n-real', type=int, default=256, help='real clips at most')
     args = parser.parse_args()
