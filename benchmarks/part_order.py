@@ -1,6 +1,6 @@
 """Violin first or piano first? What the order of the parts within a step does to music for violin and piano.
 
-    python benchmarks/part_order.py --folder PATH        (half an hour of one core; goes on where it was interrupted)
+    python benchmarks/part_order.py --folder PATH        (ten minutes of one core; goes on where it was interrupted)
 
 PATH is a folder of pieces for violin and piano in which the violin rests now and then. Its works are dealt into three folds.
 For each fold and each order a small AWD-LSTM learns from the other two folds, for equal time, once with each seed; then it goes on

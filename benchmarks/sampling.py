@@ -1,6 +1,6 @@
 """Which sampling rule? How often to draw, from how many, at which temperature: where the score and the critic put the optimum.
 
-    python benchmarks/sampling.py --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
+    python benchmarks/sampling.py --models out/models        (five minutes of one core; goes on where it was interrupted)
 
 One generator goes on from openings of test works by every rule of a grid, with the same prompts and the same random numbers. Each set of clips is
 judged by the composer classifier (the Inception score, plain and conditional, 0 for noise and 1 for what the composers wrote), by the critic (share of

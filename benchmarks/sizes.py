@@ -1,6 +1,6 @@
 """Which architecture and which size, where the time to train is short? Six generators that learn for the same time.
 
-    python benchmarks/sizes.py --models out/models        (an hour of one core; goes on where it was interrupted)
+    python benchmarks/sizes.py --models out/models        (twenty minutes of one core; goes on where it was interrupted)
 
 AWD-LSTM and Transformer, tiny, small and base, learn by the recipe of their size for the same seconds of one core each (`equal.py`
 says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the Inception score of

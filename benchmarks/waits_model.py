@@ -4,8 +4,8 @@
 
 `waits.py` counts how many waits there are; here a network learns them. The movements of a work are joined, as in MIDI files of whole
 works; the pause between two of them is drawn evenly from 1 to 20 beats, and kept as it is. The same small AWD-LSTM learns each
-spelling for the same seconds of one core. Measured on the test works: all bits of a work over its notes, those of waits longer than a beat alone, and the score of what it writes
-behind the same eight beats, under one judge, whose longest wait is 12 (see `equal.py`).
+spelling for the same seconds of one core. Measured on the test works: all bits of a work over its notes, and the score of what it
+writes behind the same eight beats, under one judge, whose longest wait is 12 (see `equal.py`).
 """
 import json
 
