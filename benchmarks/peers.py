@@ -63,7 +63,7 @@ def measure(encoder, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    parser = parser_of('peers', __doc__, n=192, seconds=240)
+    parser = parser_of('peers', __doc__, n=192, seconds=200)
     parser.add_argument('--encodings', nargs='*', default=[*ENCODINGS], choices=[*ENCODINGS])
     args = parser.parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
