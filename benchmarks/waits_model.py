@@ -70,7 +70,7 @@ def measure(cap, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    args = parser_of('waits', __doc__, n=192, seconds=90).parse_args()
+    args = parser_of('waits', __doc__, n=192, seconds=200).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     works, tables = joined(corpus)
     jury, rows = Jury(judge, works, args.n), {}
