@@ -24,7 +24,7 @@ from musiclm.corruptions import cut_at
 from musiclm.data import lm_dataloaders
 from musiclm.encoders import make_encoder
 from musiclm.generator import generator_learner, recipe, token_nats
-from musiclm.metrics import bootstrap_interval, conditional_inception_score, normalised_score
+from musiclm.metrics import bootstrap_interval, conditional_inception_score, inception_score, normalised_score
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import write_whole
@@ -144,6 +144,17 @@ def opening(notes:pd.DataFrame, beats:int) -> pd.DataFrame:
     return first.assign(duration=np.minimum(first['duration'], end - first['onset']))
 
 
+def scores(p, labels, works) -> dict: # score, conditional
+    "The Inception score of what a judge says of clips, and the conditional one; works are drawn within composers."
+    return dict(score=inception_score(p, works, strata=labels), conditional=conditional_inception_score(p, labels, works, strata=labels))
+
+
+def placed(got:dict, floor:dict, ceiling:dict) -> dict: # normalised, conditional_normalised
+    "Both scores, 0 for noise and 1 for what the composers wrote, with their intervals."
+    names = dict(score='normalised', conditional='conditional_normalised')
+    return {name: estimate(normalised_score(got[k], floor[k], ceiling[k])) for k, name in names.items()}
+
+
 class Jury:
     "A judge, and the held-out openings that generators of any encoding go on from."
     def __init__(self, judge, corpus:Corpus, n:int=192, beats:int=8, n_notes:int=150, seed:int=0):
@@ -158,14 +169,14 @@ class Jury:
     def cut(self, notes): # A clip of what begins behind the opening, or None
         fine = to_grid(notes, self.encoder.config.steps_per_beat)
         return cut_at(fine, self.beats*self.encoder.config.steps_per_beat, self.encoder, self.length)
-    def heard(self, tables): # Conditional score of note tables, one for each row of `about`; and how many gave a clip
+    def heard(self, tables): # `scores` of note tables, one for each row of `about`; and how many gave a clip
         "What the judge says of music behind the openings."
         clips = [self.cut(t) for t in tables]
         keep = [i for i, c in enumerate(clips) if c is not None]
         about = self.about.iloc[keep]
         labels = np.array([self.judge.labels.index(c) for c in about['composer']])
         p = hear(self.judge, np.stack([clips[i] for i in keep])).probs
-        return conditional_inception_score(p, labels, about['work'].to_numpy(), strata=labels), len(keep)
+        return scores(p, labels, about['work'].to_numpy()), len(keep)
     def write(self, model, **rule): # `Piece`s, one for each row of `about`
         "Let a generator go on from the openings, in tokens of its own, for about `n_notes` notes."
         encoder = make_encoder(model.encoding, model.vocab.itos)
@@ -174,14 +185,16 @@ class Jury:
         some = list(mine.values())[::4]
         n_tokens = int(self.n_notes*sum(len(encoder.encode(t)) for t in some)/sum(map(len, some)))
         return sample(model, self.n, n_tokens, prompts, batch_size=64, min_tokens=n_tokens, seed=self.seed, **rule)
-    def bounds(self): # Floor and ceiling
-        "Scores of noise and of the works themselves, behind the same openings."
+    def bounds(self): # `scores` of floor and ceiling
+        "What the judge says of noise and of the works themselves, behind the same openings."
         if not hasattr(self, '_bounds'):
             self._bounds = self.heard([p.notes for p in self.write(self.noise, **OPEN)])[0], \
                 self.heard([self.tables[p] for p in self.about['piece']])[0]
         return self._bounds
     def figures(self, tables) -> dict:
-        "The conditional score of note tables, 0 for noise and 1 for the works themselves, with its interval."
-        score, n = self.heard(tables)
-        e = normalised_score(score, *self.bounds())
-        return dict(normalised=estimate(e), conditional=estimate(score), clips=n)
+        "Both scores of note tables, as they are and beside noise and the works themselves, with their intervals."
+        got, n = self.heard(tables)
+        return dict(placed(got, *self.bounds()), **{k: estimate(s) for k, s in got.items()}, clips=n)
+    def limits(self) -> dict: # floor, ceiling
+        "What a result says of both."
+        return {name: {k: estimate(s) for k, s in got.items()} for name, got in zip(('floor', 'ceiling'), self.bounds())}

@@ -1,9 +1,9 @@
 """Violin first or piano first? What the order of the parts within a step does to music for violin and piano.
 
-    python benchmarks/part_order.py --folder PATH        (half an hour of one core; goes on where it was interrupted)
+    python benchmarks/part_order.py --folder PATH        (ten minutes of one core; goes on where it was interrupted)
 
 PATH is a folder of pieces for violin and piano in which the violin rests now and then. Its works are dealt into three folds.
-For each fold and each order a small AWD-LSTM learns from the other two folds, for equal time, with one seed a fold; then it goes on
+For each fold and each order a small AWD-LSTM learns from the other two folds, for equal time, once with each seed; then it goes on
 from the openings of the fold's own pieces, by each of four rules, and is set beside what the composer wrote there: the last
 500 tokens of 800. So every work is prompted, by a model that never heard it. Intervals are clustered by work.
 """
@@ -105,21 +105,22 @@ def measured(pieces, works) -> list: # A row a piece
     return [dict(work=w, **figures(p)) for p, w in zip(pieces, works)]
 
 
-def fold_results(args, fold:int, name:str, seconds:float) -> dict: # bits by work, rows of figures by rule
+def fold_results(args, fold:int, name:str, seed:int) -> dict: # bits by work, rows of figures by rule
     "Train one order on one fold, and measure what it writes and what the composer wrote."
     encoder = NotewiseEncoder(EncodingConfig(part_order=ORDERS[name]))
     corpus = split_for(folder_corpus(args.folder, encoder, workers=1, progress=False), fold)
-    model = train_for(seconds, corpus, args.keep/f'fold {fold}, {name}', size=args.size, seed=fold)
+    chance = fold + FOLDS*seed # no two trainings of an order share it
+    model = train_for(args.seconds, corpus, args.keep/f'fold {fold}, {name}, seed {seed}', size=args.size, seed=chance)
     rows = prompts_of(corpus, fold, args.n)
     works = corpus.manifest['work'].iloc[rows].tolist()
     once = sorted(set(rows))
     found = {'real': measured([Piece(corpus.tokens(i)[:LENGTH], encoder, PROMPT) for i in once], corpus.manifest['work'].iloc[once])}
     for rule, options in RULES.items():
         pieces = sample(model, args.n, LENGTH - PROMPT, [corpus.tokens(i)[:PROMPT] for i in rows], min_tokens=LENGTH, batch_size=64,
-                        seed=fold, **options)
+                        seed=chance, **options)
         found[rule] = measured(pieces, works)
         (args.keep/'pieces').mkdir(exist_ok=True)
-        for k in (0, 1): pieces[k].write_midi(args.keep/'pieces'/f'{fold}, {name}, {rule}, {k}.mid')
+        for k in (0, 1): pieces[k].write_midi(args.keep/'pieces'/f'{fold}, {name}, seed {seed}, {rule}, {k}.mid')
     return dict(bits=work_sums(model, corpus), rows=found, card={k: model.card[k] for k in ('tokens', 'passes', 'loss', 'parameters')})
 
 
@@ -133,20 +134,28 @@ def mean_of(values, works) -> dict: # value, low, high, n
     return dict(estimate(bootstrap_interval(v[there], w[there])), n=int(there.sum()))
 
 
-def summary(folds:list) -> dict: # Of (fold, order) results
+def mean_bits(folds:list, name:str) -> dict: # By work
+    "What the models of one order need, on average over their seeds."
+    table = pd.concat(pd.DataFrame.from_dict(r['bits'], orient='index') for (_, order, _), r in folds if order == name)
+    return table.groupby(level=0).agg(dict(composer='first', bits='mean', notes='first')).to_dict('index')
+
+
+def summary(folds:list) -> dict: # Of (fold, order, seed) results
     "Means by order and rule, what the composer wrote, and differences of the orders on the same prompts."
-    table = pd.DataFrame([dict(order=name, rule=rule, fold=fold, **row) for (fold, name), r in folds for rule, rows in r['rows'].items() for row in rows])
-    table['piece'] = table.groupby(['order', 'rule', 'fold']).cumcount()
+    once = min(seed for (_, _, seed), _ in folds) # what the composer wrote is the same for all
+    table = pd.DataFrame([dict(order=name, rule=rule, fold=fold, seed=seed, **row) for (fold, name, seed), r in folds
+                          for rule, rows in r['rows'].items() if rule != 'real' or seed == once for row in rows])
+    table['piece'] = table.groupby(['order', 'rule', 'fold', 'seed']).cumcount()
     out = dict(means={}, windows={}, differences={})
     for (name, rule), t in table.groupby(['order', 'rule'], sort=False):
         out['means'].setdefault(name, {})[rule] = {m: mean_of(t[m], t['work']) for m in MEASURES}
         windows = np.array(t['by_window'].tolist(), float)
         out['windows'].setdefault(name, {})[rule] = [mean_of(windows[:, k], t['work']) for k in range(windows.shape[1])]
-    first, second = (table[table['order'] == o].set_index(['rule', 'fold', 'piece']) for o in ORDERS)
+    first, second = (table[table['order'] == o].set_index(['rule', 'fold', 'seed', 'piece']) for o in ORDERS)
     for rule in RULES:
         a, b = first.loc[rule], second.loc[rule]
         out['differences'][rule] = {m: mean_of(a[m] - b.loc[a.index, m], a['work']) for m in MEASURES}
-    bits = {name: {w: s for (_, o), r in folds if o == name for w, s in r['bits'].items()} for name in ORDERS}
+    bits = {name: mean_bits(folds, name) for name in ORDERS}
     out['bits_per_note'] = {name: bits_per_note(sums) for name, sums in bits.items()}
     out['bits_difference'] = bits_per_note(bits['violin first'], bits['piano first'])
     return dict(out, works=len(bits['violin first']), pieces=int((table['rule'] == 'drawn').sum())//2, real=int((table['rule'] == 'real').sum())//2,
@@ -156,16 +165,19 @@ def summary(folds:list) -> dict: # Of (fold, order) results
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--folder', type=Path, required=True, help='pieces for violin and piano')
-    parser.add_argument('--seconds', type=float, default=60, help='of one core, for each training')
+    parser.add_argument('--seconds', type=float, default=40, help='of one core, for each training')
     parser.add_argument('--n', type=int, default=64, help='pieces for each fold, order and rule')
+    parser.add_argument('--seeds', type=int, default=2, help='trainings of each fold and order')
     parser.add_argument('--size', default='small', help='of the AWD-LSTM')
     parser.add_argument('--keep', type=Path, default=KEEP/'part_order', help='where what is done is kept')
     parser.add_argument('--out', type=Path, default=RESULTS)
     args = parser.parse_args()
-    folds = [((fold, name), kept(args.keep/f'fold {fold}, {name}.json', lambda: fold_results(args, fold, name, args.seconds)))
-             for fold in range(FOLDS) for name in ORDERS]
-    result = dict(machine=machine('torch'), seconds=args.seconds, size=args.size, cards=[dict(fold=f, order=o, **r['card']) for (f, o), r in folds],
-                  **summary(folds))
+    folds = [((fold, name, seed), kept(args.keep/f'fold {fold}, {name}, seed {seed}.json', lambda: fold_results(args, fold, name, seed)))
+             for seed in range(args.seeds) for fold in range(FOLDS) for name in ORDERS]
+    alone = [summary([o for o in folds if o[0][2] == seed]) for seed in range(args.seeds)]
+    result = dict(machine=machine('torch'), seconds=args.seconds, size=args.size,
+                  cards=[dict(fold=f, order=o, seed=s, **r['card']) for (f, o, s), r in folds], **summary(folds),
+                  seeds=[{k: o[k] for k in ('differences', 'bits_difference')} for o in alone])
     write_whole(args.out/'part_order.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 

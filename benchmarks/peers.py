@@ -1,12 +1,12 @@
 """Notewise, chordwise, and MidiTok's REMI and TSD on equal terms: what a network makes of each.
 
-    python benchmarks/peers.py --models out/models        (half an hour of one core; goes on where it was interrupted)
+    python benchmarks/peers.py --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
 
 The same scores, split alike, are spelt in four ways (`encodings.py` counts n-grams of them and others). The same network, a small
 AWD-LSTM, learns each for the same seconds of one core, so that an encoding with longer texts hears fewer pieces. Measured on
 the test works: all bits of a piece over its notes, with intervals over works. Then each goes on from the same eight beats of
-held-out pieces; what it writes is decoded, encoded for one judge, which reads notewise, and cut to equal length. `through` is the
-score of the composers' own music after it went through the encoding. Speed is of one core: note tables to tokens, and notes written.
+held-out pieces; what it writes is decoded, encoded for one judge, which reads notewise, and cut to equal length. `through` are the
+scores of the composers' own music after it went through the encoding. Speed is of one core: note tables to tokens, and notes written.
 
 Chordwise has 4 steps a beat, since its texts would be three times as long otherwise, and its 8,192 commonest chords, in all keys: a
 network spends most of its time on a larger vocabulary. What it cannot spell it replaces by the nearest.
@@ -23,7 +23,7 @@ from musiclm.encoders import miditok_encoder
 from musiclm.models import load_model
 from musiclm.notes import write_whole
 from musiclm.report import plain
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import ChordwiseEncoder, NotewiseEncoder
 
 
 def chordwise(corpus) -> ChordwiseEncoder:
@@ -33,8 +33,8 @@ def chordwise(corpus) -> ChordwiseEncoder:
     return encoder.fit(train, max_size=8192, semitones=(-5, 6))
 
 
-ENCODINGS = {'notewise': lambda corpus: NotewiseEncoder(), 'notewise, piano first': lambda corpus: NotewiseEncoder(EncodingConfig(part_order=('p', 'v'))),
-             'chordwise, 4 steps': chordwise, 'REMI': lambda corpus: miditok_encoder('REMI'), 'TSD': lambda corpus: miditok_encoder('TSD')}
+ENCODINGS = {'notewise': lambda corpus: NotewiseEncoder(), 'chordwise, 4 steps': chordwise,
+             'REMI': lambda corpus: miditok_encoder('REMI'), 'TSD': lambda corpus: miditok_encoder('TSD')}
 
 
 def encode_speed(encoder, tables) -> dict: # Pieces and notes a second of one core; the best of three
@@ -63,7 +63,7 @@ def measure(encoder, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    parser = parser_of('peers', __doc__, n=192, seconds=240)
+    parser = parser_of('peers', __doc__, n=192, seconds=200)
     parser.add_argument('--encodings', nargs='*', default=[*ENCODINGS], choices=[*ENCODINGS])
     args = parser.parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
@@ -76,9 +76,8 @@ def main():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes', 'kept')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'],
                     kept=total['kept']/total['notes'])
-    floor, ceiling = jury.bounds()
-    result = dict(machine=machine('torch', 'miditok'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), ceiling=ceiling.value,
-                  floor=floor.value, rows=rows)
+    result = dict(machine=machine('torch', 'miditok'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(),
+                  rows=rows)
     write_whole(args.out/'peers.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 

@@ -1,15 +1,15 @@
 """Which sampling rule? How often to draw, from how many, at which temperature: where the score and the critic put the optimum.
 
-    python benchmarks/sampling.py --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
+    python benchmarks/sampling.py --models out/models        (five minutes of one core; goes on where it was interrupted)
 
 One generator goes on from openings of test works by every rule of a grid, with the same prompts and the same random numbers. Each set of clips is
-judged by the composer classifier (conditional score, 0 for noise and 1 for what the composers wrote), by the critic (share of clips that it takes for
-real), by recall, and by copying: the share of clips with a longer copy of a training work than 95% of real clips have.
+judged by the composer classifier (the Inception score, plain and conditional, 0 for noise and 1 for what the composers wrote), by the critic (share of
+clips that it takes for real), by recall, and by copying: the share of clips with a longer copy of a training work than 95% of real clips have.
 """
 import json
 from itertools import product
 
-from equal import OPEN, estimate, kept, parser_of
+from equal import OPEN, estimate, kept, parser_of, placed, scores
 from machine import machine
 
 from musiclm.compare import copying_figures, distance_figures, judge_clips
@@ -18,7 +18,7 @@ from musiclm.copying import CopyIndex
 from musiclm.corpus import Corpus
 from musiclm.corruptions import real_clips
 from musiclm.critic import generated_clips, realness
-from musiclm.metrics import bootstrap_interval, conditional_inception_score, normalised_score
+from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
 from musiclm.ngram import NGram
 from musiclm.notes import write_whole
@@ -26,11 +26,6 @@ from musiclm.report import plain
 
 GRID = dict(random_freq=(.25, .5, .75, 1.), top_k=(5, 20, None), temperature=(.7, .85, 1., 1.15))
 LENGTH, PROMPT = 256, 64
-
-
-def conditional(got):
-    "The conditional score of judged clips."
-    return conditional_inception_score(got.probs, got.labels, got.groups, strata=got.labels)
 
 
 def fooled(critic, clips, got) -> dict: # Share of clips above a half, and mean probability, with intervals
@@ -49,23 +44,23 @@ class Bench:
         clips, info = real_clips(self.corpus, 'test', args.n_real, LENGTH, PROMPT, seed=99)
         self.real = self.judged(clips, info)
         unigram = NGram.of(self.corpus, order=1, transpositions=(0,))
-        self.floor = conditional(self.judged(*generated_clips(unigram, self.corpus, 'test', 128, LENGTH, PROMPT, 3, **OPEN)))
-        self.ceiling = conditional(self.real)
+        noise = self.judged(*generated_clips(unigram, self.corpus, 'test', args.n_real, LENGTH, PROMPT, 3, **OPEN))
+        self.bounds = [scores(o.probs, o.labels, o.groups) for o in (noise, self.real)]
     def judged(self, clips, info): return judge_clips(clips, self.judge, info['work'], info['composer'])
     def measure(self, clips, info) -> dict:
         got = self.judged(clips, info)
-        score = conditional(got)
+        score = placed(scores(got.probs, got.labels, got.groups), *self.bounds)
         far = distance_figures(got, self.real)
         copies = copying_figures(got, self.real, self.index, self.corpus.encoder)
         keep = ('kernel_distance', 'recall', 'precision', 'coverage', 'unique', 'compression_ratio', 'structure_distance', 'descriptor_distance')
-        return dict(score=estimate(normalised_score(score, self.floor, self.ceiling)), no_composer=got.none.mean(), **fooled(self.critic, clips, got),
-                    **{k: far[k] for k in keep}, copied=copies['copying_pieces'], copied_share=copies['copied_share'])
+        return dict(score=score['normalised'], conditional=score['conditional_normalised'], no_composer=got.none.mean(),
+                    **fooled(self.critic, clips, got), **{k: far[k] for k in keep}, copied=copies['copying_pieces'], copied_share=copies['copied_share'])
     def cell(self, rule:dict) -> dict:
         return self.measure(*generated_clips(self.generator, self.corpus, 'test', self.args.n, LENGTH, PROMPT, 1, **rule))
 
 
 def main():
-    parser = parser_of('sampling', __doc__, n=96)
+    parser = parser_of('sampling', __doc__, n=192)
     parser.add_argument('--generator', default='lstm-small', help='one of the models')
     parser.add_argument('--n-real', type=int, default=256, help='real clips at most')
     args = parser.parse_args()
@@ -73,7 +68,7 @@ def main():
     for values in product(*GRID.values()):
         rule = dict(zip(GRID, values))
         rows.append(dict(rule, **kept(args.keep/f'{" ".join(map(str, values))}.json', lambda: bench.cell(rule))))
-        print(rule, {k: round(rows[-1][k]['value'], 3) for k in ('score', 'fooled', 'realness')}, flush=True)
+        print(rule, {k: round(rows[-1][k]['value'], 3) for k in ('score', 'conditional', 'realness')}, flush=True)
     real = kept(args.keep/'real.json', lambda: bench.measure(*real_clips(bench.corpus, 'valid', args.n, LENGTH, PROMPT, seed=5)))
     result = dict(machine=machine('torch'), generator=args.generator, judge=judge_hash(bench.judge), critic=judge_hash(bench.critic), n=args.n, real=real,
                   works=int(len(set(bench.real.groups))), rows=rows)

@@ -1,11 +1,11 @@
 """Which architecture and which size, where the time to train is short? Six generators that learn for the same time.
 
-    python benchmarks/sizes.py --models out/models        (an hour of one core; goes on where it was interrupted)
+    python benchmarks/sizes.py --models out/models        (twenty minutes of one core; goes on where it was interrupted)
 
 AWD-LSTM and Transformer, tiny, small and base, learn by the recipe of their size for the same seconds of one core each (`equal.py`
-says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the conditional score of what they write behind
-openings of held-out pieces; tokens a second of one core in training and in writing. Beside them stand generators of `--models`
-that learnt longer, with the time that each took.
+says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the Inception score of
+what they write behind openings of held-out pieces; tokens a second of one core in training and in writing. Beside them
+stand generators of `--models` that learnt longer, measured alike, with the time that each took.
 """
 import json
 import time
@@ -33,7 +33,7 @@ def figures(model, held_out, jury) -> dict:
 
 
 def main():
-    args = parser_of('sizes', __doc__, n=128, seconds=240).parse_args()
+    args = parser_of('sizes', __doc__, n=192, seconds=150).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     held_out = recoded(corpus, corpus.encoder, {p: opening(t, BEATS) for p, t in all_tables(corpus, 'test').items()})
     jury, rows, longer = Jury(judge, corpus, args.n), {}, {}
@@ -48,14 +48,13 @@ def main():
         if not (args.models/name/'model.json').is_file(): continue
         def make():
             model = load_model(args.models/name)
-            return dict(sums=work_sums(model, held_out), seconds=model.card['core_seconds'])
+            return dict(figures(model, held_out, jury), seconds=model.card['core_seconds'])
         longer[name] = kept(args.keep/f'longer {name}.json', make)
     best = min(rows, key=lambda k: bits_per_note(rows[k]['sums'])['value'])
     for row in rows.values(): row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row['sums'], rows[best]['sums']))
     for row in longer.values(): row['bits'] = bits_per_note(row['sums'])
-    ceiling = jury.bounds()[1]
     result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=held_out.manifest['work'].nunique(),
-                  notes=int(held_out.manifest['n_notes'].sum()), ceiling=dict(conditional=ceiling.value, low=ceiling.low, high=ceiling.high), best=best,
+                  notes=int(held_out.manifest['n_notes'].sum()), best=best, **jury.limits(),
                   rows={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in rows.items()},
                   longer={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in longer.items()})
     write_whole(args.out/'sizes.json', (json.dumps(plain(result), indent=1) + '\n').encode())

@@ -4,8 +4,8 @@
 
 `waits.py` counts how many waits there are; here a network learns them. The movements of a work are joined, as in MIDI files of whole
 works; the pause between two of them is drawn evenly from 1 to 20 beats, and kept as it is. The same small AWD-LSTM learns each
-spelling for the same seconds of one core. Measured on the test works: all bits of a work over its notes, those of waits longer than a beat alone, and the score of what it writes
-behind the same eight beats, under one judge, whose longest wait is 12 (see `equal.py`).
+spelling for the same seconds of one core. Measured on the test works: all bits of a work over its notes, and the score of what it
+writes behind the same eight beats, under one judge, whose longest wait is 12 (see `equal.py`).
 """
 import json
 
@@ -70,7 +70,7 @@ def measure(cap, corpus, tables, jury, folder, seconds) -> dict:
 
 
 def main():
-    args = parser_of('waits', __doc__, n=192, seconds=240).parse_args()
+    args = parser_of('waits', __doc__, n=192, seconds=200).parse_args()
     corpus, judge = Corpus.load(args.models/'store'), load_model(args.models/'composer')
     works, tables = joined(corpus)
     jury, rows = Jury(judge, works, args.n), {}
@@ -81,7 +81,7 @@ def main():
     for row in rows.values():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'])
-    result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), ceiling=jury.bounds()[1].value, rows=rows)
+    result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(), rows=rows)
     write_whole(args.out/'waits_model.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
