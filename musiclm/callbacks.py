@@ -215,11 +215,10 @@ class TerminalProgress(Callback):
     "In place of fastai's bars: one bar on standard error, where that is a terminal, and a row an epoch on standard output."
     order = Recorder.order + 1 # the loss of a batch stands by then
     def before_fit(self):
-        self.old_logger, speaks = self.learn.logger, self.learn.logger != noop # only one of several processes does
+        self.old_logger, speaks = self.learn.logger, not rank_distrib() # only the first of several processes does
         self.bar = tqdm(total=self.n_epoch*len(self.dls.train), unit='batch', leave=False, disable=None if speaks else True)
-        if speaks:
-            self.learn.logger = self.row
-            self.row(self.recorder.metric_names)
+        self.learn.logger = self.row if speaks else noop
+        self.learn.logger(self.recorder.metric_names)
     def after_batch(self):
         if not self.training: return
         self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}', refresh=False)

@@ -277,7 +277,7 @@ def verdict(difference, baseline:str) -> str:
 # %% ../nbs/21_cli.ipynb #66b32640
 def training_place(out) -> Path:
     "Where the checkpoints of a model stand while it is trained."
-    out = Path(out).resolve()
+    out = Path(out) if Path(out).name.strip('.') else Path(out).resolve() # the latter has a name
     return out.with_name(f'.{out.name}.training')
 
 def where_it_stands(out) -> str:
@@ -604,6 +604,8 @@ def compare(args):
     columns = ['rank', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
                'bits_per_note', 'fooling', 'copied_95', 'ties']
     print(table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'))
+    print('normalised: 0 is noise, 1 held-out music; whose ranks are equal, or who are ties, were not told apart; of kernel_distance, bits_per_note\n'
+          'and copied_95 less is better, of recall and fooling more: the share of clips that the critic takes for real')
     print(f'floor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{about_judge(judge)}')
     if args.out: save_leaderboard(table, corpus.encoder, args.out)
 
