@@ -261,7 +261,7 @@ def test_a_checkpoint_appears_whole_or_not_at_all(small, kept, monkeypatch):
 
 
 REFUSED = {
-    'epochs 3, not 4': lambda c, keep: fit(learner(c), keep, epochs=4),
+    'of 3 epochs, not of 4': lambda c, keep: fit(learner(c), keep, epochs=4),
     'lr 0.012, not 0.003': lambda c, keep: fit(learner(c, lr=3e-3), keep),
     'lr 0.012, not 0.02': lambda c, keep: fit(learner(c), keep, lr_max=.02),
     'on other music': lambda c, keep: fit(learner(toy_corpus(n=16, beats=32, seed=1)), keep),
