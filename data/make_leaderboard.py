@@ -1,7 +1,7 @@
 """Rank the generators that the project trains, and write data/results/leaderboard.*.
 
     python data/make_models.py --out out/models                 (the models; two to three hours of one core)
-    python data/make_leaderboard.py --models out/models         (half an hour of one core; goes on where it was interrupted)
+    python data/make_leaderboard.py --models out/models         (a quarter of an hour of one core; goes on where it was interrupted)
 
 N-grams of four orders, AWD-LSTM and Transformer, small and base, and checkpoints of them, each drawn from at temperature 1; the last
 epochs also by the rule of the original work (every second token, drawn from the likeliest five). All under judge `composer` and critic
