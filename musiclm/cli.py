@@ -751,7 +751,7 @@ COMMANDS = {
         ('store', dict(metavar='STORE', help='made by musiclm encode')),
         ('--out', dict(required=True, metavar='MODEL', help='folder for the model')), ('--arch', dict(help='awd_lstm (default), transformer, or roll_cnn (composer, critic)')),
         ('--size', dict(help='tiny, small (default) or base')), ('--epochs', dict(type=int, help='passes over the music (default: 5)')),
-        ('--minutes', dict(type=float, help='train as many epochs as fit into this time, instead of --epochs')),
+        ('--minutes', dict(type=float, help='train as many epochs as fit into about this time, by a trial before the first, instead of --epochs')),
         ('--bs', dict(type=int, help='batch size, of each process (default: a generator\'s by its size, else 32)')),
         ('--lr', dict(type=float, help='peak learning rate (generator, composer; default: by its size)')),
         ('--seq-len', dict(type=int, help='tokens of a window (generator; default: 64, Transformers 256, base 1,024)')),
@@ -856,9 +856,11 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141 # as of a command that SIGPIPE ended
     except KeyboardInterrupt:
-        goes_on = args.command in ('demo', 'encode') or args.command == 'train' and args.what == 'generator'
-        stands = where_it_stands(args.out) if args.command == 'train' and args.what == 'generator' else ''
-        print(f'\n{name}: interrupted' + ('; the same command goes on where it stopped' if goes_on else '') + stands, file=sys.stderr)
+        trains = args.command == 'train' and args.what == 'generator'
+        stands = where_it_stands(args.out) if trains else ''
+        goes_on = args.command in ('demo', 'encode') or stands
+        said = '; the same command goes on where it stopped' if goes_on else '; nothing is kept: no epoch was whole' if trains else ''
+        print(f'\n{name}: interrupted{said}{stands}', file=sys.stderr)
         return 130
     return 0
 

@@ -385,7 +385,8 @@ def tiles_section(metrics) -> str: # HTML
         tiles.append(('Generator, nats per token', generator['nats_per_token'], 3, note))
     if 'macro_f1' in composer:
         base = with_interval((composer.get('baseline') or {}).get('macro_f1'))[0]
-        tiles.append(('Composer, macro-F1', composer['macro_f1'], 2, f'logistic regression {number(base)}; 1 is best'))
+        beside = '' if base is None else f'logistic regression {number(base)}; '
+        tiles.append(('Composer, macro-F1', composer['macro_f1'], 2, f'{beside}1 is best'))
     if 'auc' in critic: tiles.append(('Critic, AUC', critic['auc'], 2, 'real or generated? 0.5 is guessing, 1 is best'))
     return '<div class="tiles">' + ''.join(
         f'<div class="tile"><h3>{escape(name)}</h3>{interval_text(figure, digits)}<p>{escape(note)}</p></div>'

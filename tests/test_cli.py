@@ -599,6 +599,16 @@ def test_a_training_that_was_interrupted_goes_on(place, monkeypatch, capsys):
     assert tree(place) == before
 
 
+def test_an_interrupt_before_a_whole_epoch_says_that_nothing_is_kept(place, monkeypatch, capsys):
+    from musiclm.generator import Checkpoints
+    def stop(self): raise KeyboardInterrupt
+    monkeypatch.setattr(Checkpoints, 'write', stop)
+    before = tree(place)
+    assert call(f'train generator store {TINY} --out early') == 130
+    assert said(capsys.readouterr().err)[-1] == 'musiclm train: interrupted; nothing is kept: no epoch was whole'
+    assert tree(place) == before
+
+
 @pytest.mark.parametrize('what', [f'generator store {TINY}', f'composer store {CLIPS}', f'critic store --generator gen {CLIPS}'])
 def test_a_training_writes_rows_to_standard_output_and_no_bars_into_files(place, what, capsys):
     assert call(f'train {what} --out X') == 0
