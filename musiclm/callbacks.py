@@ -220,7 +220,7 @@ class TerminalProgress(Callback):
         self.learn.logger = self.row if speaks else noop
         self.learn.logger(self.recorder.metric_names)
     def after_batch(self):
-        if not self.training: return
+        if not self.training or self.bar.disable: return # no loss is fetched for a bar that nobody sees
         self.bar.set_postfix(loss=f'{float(self.smooth_loss):.3f}', refresh=False)
         self.bar.update(self.epoch*self.n_iter + self.iter + 1 - self.bar.n)
     def after_fit(self):

@@ -454,8 +454,8 @@ def generate(args):
         waiting(f'the critic hears {len(pieces)} pieces')
         limit = {} if args.max_copy is None else dict(copies=training_index(args.store), max_copy=args.max_copy)
         written, pieces = pieces, best_of(critic, pieces, args.best or len(pieces), **limit)
-        lead += ' ' + critics_words(written, pieces)
-        print(critics_words(written, pieces))
+        print(said := critics_words(written, pieces))
+        lead += f' {said}'
     from musiclm.notes import whole_folder
     from musiclm.report import write_report
     if old := len(list((Path(args.out)/'midi').glob('*.mid'))): print(f'replaces {old} piece{"s"*(old > 1)} that stood in {args.out}')

@@ -348,9 +348,10 @@ def draws(self:Bench,
 def row(self:Bench,
     found:dict, # From `measure`
     base:dict, # From `reference`
+    noise:dict, music:dict, # Both scores of its halves
 ) -> dict:
     "A row of the table."
-    got, noise, music = (self.scores(o) for o in (found, base['noise'], base['real']))
+    got = self.scores(found)
     out = dict(n=len(found['probs']), **columns_of('normalised', normalised_score(got['score'], noise['score'], music['score'])))
     if music['conditional'].log > noise['conditional'].log: # else this judge cannot tell whose a held-out work is
         out |= columns_of('conditional_normalised', normalised_score(got['conditional'], noise['conditional'], music['conditional']))
@@ -450,10 +451,10 @@ def board_of(
     rank_by:str='score', # Or 'conditional'
 ) -> pd.DataFrame:
     "The table, from what was measured."
-    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base) for name, f in found.items()}
+    floor, ceiling = (bench.scores(base[o]) for o in ('noise', 'real'))
+    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base, floor, ceiling) for name, f in found.items()}
     table = rank_paired(pd.DataFrame.from_dict(rows, orient='index'), {name: bench.draws(f)[rank_by] for name, f in found.items()},
                         bench.strata, rank_by)
-    floor, ceiling = (bench.scores(base[o]) for o in ('noise', 'real'))
     human = {k: s.value for k, s in ceiling.items()} | dict(copied_95=upper_copies(base['real']['copied'])[0])
     if base['real']['realness']: human['fooling'] = float(np.mean(np.array(base['real']['realness']) > .5))
     table.attrs.update({o: str(s[rank_by]) for o, s in (('floor', floor), ('ceiling', ceiling))}, human=human, rank_by=rank_by,
