@@ -13,7 +13,8 @@ from fastai.torch_core import set_seed
 
 from musiclm.callbacks import KeepCopies
 from musiclm.composer import calibrate_judge, composer_clips, composer_dataloaders, composer_learner
-from musiclm.corpus import Corpus, music21_corpus
+from musiclm.corpus import Corpus
+from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, recipe
 from musiclm.models import load_model, save_model

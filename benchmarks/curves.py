@@ -15,9 +15,11 @@ from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
 from machine import machine
 
-from musiclm.corpus import Corpus, music21_corpus
+from musiclm.corpus import Corpus
+from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recipe
+from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import write_whole

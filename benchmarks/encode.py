@@ -23,8 +23,10 @@ import numpy as np
 import symusic
 from machine import READING, machine
 
-from musiclm.corpus import encode_file, music21_corpus
-from musiclm.notes import MIDI_SUFFIXES, read_notes, read_score, write_midi, write_whole
+from musiclm.corpus import encode_file
+from musiclm.build import music21_corpus
+from musiclm.notes import write_midi, write_whole
+from musiclm.scores import MIDI_SUFFIXES, read_notes, read_score
 from musiclm.tokens import NotewiseEncoder
 
 HERE = Path(__file__).parent

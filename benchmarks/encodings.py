@@ -18,12 +18,13 @@ import json
 import time
 from pathlib import Path
 
-from musiclm.corpus import folder_corpus, music21_corpus
+from musiclm.build import folder_corpus, music21_corpus
 from musiclm.encoders import TOKENIZERS, miditok_encoder, train_bpe
-from musiclm.generator import evaluate_lm
+from musiclm.compare import evaluate_lm
 from musiclm.ngram import NGram
 from musiclm.notes import write_whole
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.chordwise import ChordwiseEncoder
 
 KEYS = range(-5, 7)
 

@@ -30,11 +30,13 @@ import pandas as pd
 import symusic
 from tqdm import tqdm
 
-from musiclm.corpus import default_cache
+from musiclm.build import default_cache
 from musiclm.encoders import TOKENIZERS, miditok_encoder, need_miditok
-from musiclm.notes import MIDI_SUFFIXES, ScoreError, note_table, read_notes, table_rows, to_grid, write_whole
+from musiclm.notes import ScoreError, note_table, table_rows, to_grid, write_whole
+from musiclm.scores import MIDI_SUFFIXES, read_notes
 from musiclm.sources import folder_manifest, music21_manifest, some_pieces
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, fold_octaves
+from musiclm.tokens import EncodingConfig, NotewiseEncoder, fold_octaves
+from musiclm.chordwise import ChordwiseEncoder
 
 FINE = 480 # steps a beat at which notated scores are read
 NOTEWISE = { # an option of the encoding a row

@@ -21,7 +21,7 @@ from machine import machine
 from musiclm.compare import Judged, distance_figures, judge_clips, prompt_info, score_figures
 from musiclm.composer import hear
 from musiclm.copying import CopyIndex, longest_copies
-from musiclm.corpus import music21_corpus
+from musiclm.build import music21_corpus
 from musiclm.critic import MARGIN, clips_of
 from musiclm.metrics import describe, describe_structure
 from musiclm.models import make_classifier, make_model

@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 
 from machine import READING, machine
-from musiclm.corpus import Corpus, music21_corpus
+from musiclm.corpus import Corpus
+from musiclm.build import music21_corpus
 from musiclm.notes import transpose, write_midi, write_whole
 
 HERE = Path(__file__).parent
-COMMAND = '''import musiclm.corpus
+COMMAND = '''import musiclm.build
 from musiclm.cli import main
-musiclm.corpus.QUICK = 0 # start the workers that are asked for, however little there is to do
+musiclm.build.QUICK = 0 # start the workers that are asked for, however little there is to do
 raise SystemExit(main())'''
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from equal import KEEP, OPEN, RESULTS, bits_per_note, estimate, kept, train_for, work_sums
 from machine import machine
 
-from musiclm.corpus import folder_corpus
+from musiclm.build import folder_corpus
 from musiclm.metrics import bootstrap_interval, entropy
 from musiclm.notes import write_whole
 from musiclm.report import plain

@@ -23,7 +23,8 @@ from musiclm.encoders import miditok_encoder
 from musiclm.models import load_model
 from musiclm.notes import write_whole
 from musiclm.report import plain
-from musiclm.tokens import ChordwiseEncoder, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.chordwise import ChordwiseEncoder
 
 
 def chordwise(corpus) -> ChordwiseEncoder:

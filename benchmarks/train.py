@@ -23,7 +23,7 @@ from fastai.text.models.core import LinearDecoder
 from machine import machine
 from torch import nn
 
-from musiclm.corpus import music21_corpus
+from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model, use_bf16

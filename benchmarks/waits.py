@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from machine import READING, machine
-from musiclm.corpus import folder_corpus, music21_corpus
+from musiclm.build import folder_corpus, music21_corpus
 from musiclm.notes import write_whole
 from musiclm.sources import COMPOSERS
 from musiclm.tokens import EncodingConfig, NotewiseEncoder

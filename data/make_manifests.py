@@ -13,8 +13,10 @@ import music21
 import numpy as np
 import pandas as pd
 from music21.corpus.chorales import ChoraleList, ChoraleListRKBWV
-from musiclm.corpus import default_cache, music_hash
-from musiclm.notes import ScoreError, abc_tunes, parse_score, read_notes, score_rows
+from musiclm.build import default_cache, music_hash
+from musiclm.notes import ScoreError
+from musiclm.notated import abc_tunes, parse_score, score_rows
+from musiclm.scores import read_notes
 from musiclm.sources import joined, plain_text, split_by_work, tunes_of
 
 CORPUS = Path(music21.__file__).parent/'corpus'

@@ -20,10 +20,12 @@ from fastai.torch_core import set_seed
 from musiclm.callbacks import KeepCopies
 from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
                               composer_figures, composer_learner, hear)
-from musiclm.corpus import Corpus, music21_corpus
+from musiclm.corpus import Corpus
+from musiclm.build import music21_corpus
 from musiclm.critic import critic_clips, critic_figures, critic_learner, fit_critic, load_clips, save_clips
 from musiclm.data import classifier_dataloaders, lm_dataloaders
-from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, recipe
+from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 

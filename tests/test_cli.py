@@ -17,7 +17,8 @@ from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.metrics import Estimate
 from musiclm.models import load_model, make_model, save_model
-from musiclm.notes import note_table, read_score, write_midi
+from musiclm.notes import note_table, write_midi
+from musiclm.scores import read_score
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 TINY = '--size tiny --epochs 1 --bs 8'

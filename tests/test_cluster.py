@@ -5,7 +5,8 @@ import signal
 import pytest
 from distributed import LocalCluster
 
-from musiclm.corpus import Job, encode_job, folder_corpus, seen, toy_corpus
+from musiclm.corpus import toy_corpus
+from musiclm.build import Job, encode_job, folder_corpus, seen
 from musiclm.notes import transpose, write_midi
 from musiclm.tokens import NotewiseEncoder
 
@@ -36,7 +37,7 @@ def store_bytes(folder): return {p.name: p.read_bytes() for p in folder.iterdir(
 
 
 def test_a_worker_killed_midway_changes_nothing(folder, cluster, tmp_path, monkeypatch):
-    import musiclm.corpus as corpus
+    import musiclm.build as corpus
     monkeypatch.setattr(corpus, 'in_batches', lambda jobs: [(1, [job]) for job in jobs]) # many batches
     answers, add, killed = [], corpus.Journal.add, []
     def count(journal, batch):

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musiclm.corpus import Corpus, build_corpus, clips, encode_file, folder_corpus, music21_corpus, toy_corpus
+from musiclm.corpus import Corpus, clips, encode_file, toy_corpus
+from musiclm.build import build_corpus, folder_corpus, music21_corpus
 from musiclm.encoders import make_encoder
-from musiclm.notes import read_score, transpose, write_midi
+from musiclm.notes import transpose, write_midi
+from musiclm.scores import read_score
 from musiclm.sources import SPLITS
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder, composer_slug
+from musiclm.tokens import EncodingConfig, NotewiseEncoder, composer_slug
+from musiclm.chordwise import ChordwiseEncoder
 
 
 @pytest.fixture(scope='module')
@@ -147,7 +150,7 @@ def test_folder_corpus(folder, tmp_path):
 
 
 def test_workers_change_nothing(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr('musiclm.corpus.QUICK', 0)
+    monkeypatch.setattr('musiclm.build.QUICK', 0)
     one, two = (folder_corpus(folder, workers=n, cache=tmp_path/f'c{n}', progress=False) for n in (1, 2))
     assert (one.store == two.store).all()
     pd.testing.assert_frame_equal(one.manifest, two.manifest)
@@ -158,7 +161,7 @@ def test_workers_change_nothing(folder, tmp_path, monkeypatch):
 def reads(monkeypatch):
     "The names of the scores that are read, in their order; reading stops where the list's `stop` says."
     class Reads(list): stop = None
-    import musiclm.corpus as corpus
+    from musiclm import corpus
     found, real = Reads(), corpus.read_tracks
     def read(path, *args, **kwargs):
         if len(found) == found.stop: raise KeyboardInterrupt
@@ -172,7 +175,7 @@ def store_bytes(folder): return {p.name: p.read_bytes() for p in folder.iterdir(
 
 
 def test_a_stopped_build_resumes(folder, tmp_path, reads, monkeypatch):
-    monkeypatch.setattr('musiclm.corpus.in_batches', lambda jobs: [(1, [job]) for job in jobs])
+    monkeypatch.setattr('musiclm.build.in_batches', lambda jobs: [(1, [job]) for job in jobs])
     build = lambda out: folder_corpus(folder, out=tmp_path/out, workers=1, cache=tmp_path/'c', progress=False)
     reads.stop = 5
     with pytest.raises(KeyboardInterrupt): build('s')
@@ -279,7 +282,7 @@ def test_composers_come_and_go_without_reading_again(build, folder, toy, reads):
 
 
 def test_a_stopped_build_resumes_with_composers(build, reads, monkeypatch):
-    monkeypatch.setattr('musiclm.corpus.in_batches', lambda jobs: [(1, [job]) for job in jobs])
+    monkeypatch.setattr('musiclm.build.in_batches', lambda jobs: [(1, [job]) for job in jobs])
     reads.stop = 5
     with pytest.raises(KeyboardInterrupt): build()
     reads.stop = None
@@ -341,7 +344,7 @@ def test_a_place_that_cannot_be_written_is_one_error(folder):
 
 
 def test_two_builds_do_not_meet(folder, tmp_path):
-    from musiclm.corpus import open_journal
+    from musiclm.build import open_journal
     with open_journal(tmp_path/'s'):
         with pytest.raises(ValueError, match='another build'): folder_corpus(folder, out=tmp_path/'s', progress=False)
 
@@ -354,7 +357,7 @@ def test_a_store_is_refused_before_the_work(folder, tmp_path, reads):
 
 
 def test_a_file_that_kills_its_process_is_found(folder, tmp_path, monkeypatch):
-    import musiclm.corpus as corpus
+    import musiclm.build as corpus
     def job(job, encoder, reading):
         if 'words' in job.path: os._exit(1)
         return encode_job(job, encoder, reading)
@@ -435,7 +438,7 @@ def test_build_keeps_the_order_of_the_manifest(folder, tmp_path):
 
 def test_a_script_without_a_main_guard_can_build(folder, tmp_path):
     script = tmp_path/'script.py'
-    script.write_text('import musiclm.corpus\nfrom musiclm.corpus import folder_corpus\nmusiclm.corpus.QUICK = 0\n'
+    script.write_text('import musiclm.corpus\nfrom musiclm.corpus import folder_corpus\nmusiclm.build.QUICK = 0\n'
                       f'c = folder_corpus({str(folder)!r}, workers=2, cache={str(tmp_path/"c")!r}, progress=False)\n'
                       'print(len(c))\n')
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)

@@ -17,7 +17,8 @@ from fastai.callback.core import Callback
 from musiclm.cli import main
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, evaluate_lm, generator_learner, process_group, together
+from musiclm.generator import Checkpoints, generator_learner, process_group, together
+from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, make_model, save_model
 from musiclm.notes import write_whole
 

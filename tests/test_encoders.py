@@ -17,13 +17,15 @@ from musiclm.critic import baseline_realness, clips_of, generated_clips
 from musiclm.data import RandomTranspose, classifier_dataloaders, lm_dataloaders
 from musiclm.encoders import (TOKENIZERS, MidiTokEncoder, make_encoder, miditok_encoder, read_tokenizer, tokenizer_text,
                               train_bpe)
-from musiclm.generator import evaluate_lm, generator_learner
+from musiclm.generator import generator_learner
+from musiclm.compare import evaluate_lm
 from musiclm.metrics import inception_score
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import note_table, transpose
 from musiclm.sampling import sample
-from musiclm.tokens import BOS, EOS, OWN_ENCODERS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, OWN_ENCODERS, PAD
+from musiclm.chordwise import ChordwiseEncoder
 
 OPTIONS = { # of MidiTok's tokenizers, each with what it says of a note
     'velocities': dict(use_velocities=True), 'programs changed': dict(program_changes=True),

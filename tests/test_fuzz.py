@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from make_nasty import BAR, FILES, REPEAT, START, SYMBOL, abc, grace, midi, note, number, part, tied, track, xml
 from test_nasty import READ
 
-from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table, read_score
-from musiclm.tokens import ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table
+from musiclm.scores import read_score
+from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = [EncodingConfig(), EncodingConfig(part_order=('p', 'v'), max_wait=None), EncodingConfig(max_wait=1, pitch_range=(60, 71)),
            EncodingConfig(parts=('v', 'p', 'b'), pitch_range=(33, 94), fold_violin=True)]

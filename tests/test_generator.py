@@ -12,7 +12,8 @@ from fastai.callback.core import Callback
 
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import RECIPES, Checkpoints, evaluate_lm, generator_learner, recipe, token_nats
+from musiclm.generator import RECIPES, Checkpoints, generator_learner, recipe, token_nats
+from musiclm.compare import evaluate_lm
 from musiclm.models import ARCHS, load_model, make_classifier, make_model, save_model
 from musiclm.ngram import NGram
 from musiclm.tokens import BOS, EncodingConfig, NotewiseEncoder

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from make_nasty import FILES, NASTY, START, abc, kern, note, outcome, part, xml
 
-from musiclm.notes import MAX_BEATS, MAX_CELLS, MAX_ROW, MAX_TAGS, NOTE_COLUMNS, ScoreError, abc_tunes, note_table, read_score
+from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table
+from musiclm.notated import MAX_CELLS, MAX_ROW, MAX_TAGS, abc_tunes
+from musiclm.scores import read_score
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 # name: (number of notes, end of the last in steps, onset/duration/pitch of the first ones, what attrs say beside zeros)
@@ -177,7 +179,8 @@ REFUSED = {
 READER = '''
 import json, sys
 from pathlib import Path
-from musiclm.notes import ScoreError, read_notes
+from musiclm.notes import ScoreError
+from musiclm.scores import read_notes
 folder, *warm = map(Path, sys.argv[1:])
 for path in warm: read_notes(path)
 try:

@@ -15,8 +15,11 @@ from make_nasty import TWO, midi, off, on, track
 from music21 import chord, harmony, instrument, interval, meter, note, stream, tie
 from music21 import tempo as marks
 
-from musiclm.notes import (NOTE_COLUMNS, ScoreError, best_signature, note_table, part_of_tracks, read_notes, read_score,
-                           score_tempos, spelt, to_grid, to_music21, transpose, whole_folder, write_midi, write_musicxml)
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, to_grid, transpose, whole_folder,
+    write_midi)
+from musiclm.notated import score_tempos
+from musiclm.scores import read_notes, read_score
+from musiclm.musicxml import best_signature, spelt, to_music21, write_musicxml
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
@@ -263,7 +266,7 @@ def test_voices_in_a_bar(tmp_path):
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr('musiclm.notes.MAX_BYTES', 1 << 16)
+    monkeypatch.setattr('musiclm.midi.MAX_BYTES', 1 << 16)
     with zipfile.ZipFile(tmp_path/'x.mxl', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('a.xml', b' '*(1 << 17))
     with pytest.raises(ScoreError, match='unpacks to'): read_score(tmp_path/'x.mxl')
 
@@ -277,7 +280,7 @@ def test_cache_remembers_printed_scores_and_errors_by_content(tmp_path, monkeypa
     first = read_notes(path, cache=tmp_path/'c')
     with pytest.raises(ScoreError) as error: read_notes(bad, cache=tmp_path/'c')
     def unread(*_, **__): raise AssertionError('read again')
-    monkeypatch.setattr('musiclm.notes.notated_tracks', unread)
+    monkeypatch.setattr('musiclm.scores.notated_tracks', unread)
     again = read_notes(path, cache=tmp_path/'c')
     assert all((a == b).all() for a, b in zip(first[:5], again[:5])) and first.info == again.info
     assert read_notes(path, cache=tmp_path/'c', steps_per_beat=24).onset.tolist() == [0, 24, 48, 72] # any grid, any parts

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from musiclm import report
-from musiclm.notes import read_score, write_midi
+from musiclm.notes import write_midi
+from musiclm.scores import read_score
 from musiclm.report import dot_table, plan_audio, report_folder, write_json, write_report
 from musiclm.show import end_step, example_notes
 

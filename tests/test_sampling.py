@@ -9,7 +9,8 @@ from musiclm.generator import generator_learner
 from musiclm.models import make_model
 from musiclm.ngram import NGram
 from musiclm.sampling import Piece, choose as choose_by_weight, held_out_prompts, in_turn, sample, sample_iter, uniforms
-from musiclm.tokens import BOS, EOS, PAD, ChordwiseEncoder, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, PAD
+from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = {
     'default': EncodingConfig(),
@@ -473,7 +474,7 @@ def test_rows_in_turn_give_each_row_once():
 
 
 def test_a_piece_reads_writes_and_shows_itself(model, prompts, tmp_path):
-    from musiclm.notes import read_score
+    from musiclm.scores import read_score
     piece = sample(model, n=2, n_tokens=80, prompts=prompts[2:3])[1]
     assert np.array_equal(piece.encoder.from_text(piece.text), piece.ids) and len(piece) == len(piece.ids)
     assert len(piece.notes) > 5 and piece.prompt_steps > 0

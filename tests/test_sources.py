@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclm.corpus import toy_corpus
-from musiclm.notes import abc_tunes, read_notes, write_midi
+from musiclm.notes import write_midi
+from musiclm.notated import abc_tunes
+from musiclm.scores import read_notes
 from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, music21_manifest, read_manifest,
                              some_pieces, split_by_work, work_of, works_of_titles)
 
