@@ -18,11 +18,11 @@ from contestants import JUDGES, contestant, judge, open_corpus
 from fastai.torch_core import set_seed
 from machine import machine
 
-from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                              composer_learner, embeddings, hear, strangeness)
+from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, evaluate_composer,
+                              composer_learner, embeddings, predict, ood_score)
 from musiclm.corpus import Corpus
 from musiclm.metrics import bootstrap_interval
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 
 HERE = Path(__file__).parent
@@ -90,7 +90,7 @@ def folds(corpus, models:Path, place:Path, length:int, n_clips:int, n:int, names
             if not file.is_file():
                 begin = time.perf_counter()
                 learn = train(clips, info, part.encoder, build, lm if starts else None, epochs, k)
-                np.save(file, hear(learn, clips[test]).given)
+                np.save(file, predict(learn, clips[test]).given)
                 print(f'fold {k}, {name}: {time.perf_counter() - begin:.0f} s', flush=True)
             kept.setdefault(name, []).append(np.load(file))
         leak = [(c, i) for c, i in at_random(clips, info, n)][k]
@@ -100,9 +100,9 @@ def folds(corpus, models:Path, place:Path, length:int, n_clips:int, n:int, names
     p = {k: np.concatenate(v) for k, v in kept.items()}
     tables = {k: leak if 'random' in k else info for k in p}
     return dict(composers=classes, clips=len(info), works=int(info['work'].nunique()), length=length, folds=n,
-                figures={k: without_confusion(composer_figures(q, tables[k], classes)) for k, q in p.items()},
+                figures={k: without_confusion(evaluate_composer(q, tables[k], classes)) for k, q in p.items()},
                 gain={k: difference(p[k], p['logistic regression'], info, classes) for k in names},
-                confusion={k: composer_figures(q, tables[k], classes)['confusion'] for k, q in p.items()})
+                confusion={k: evaluate_composer(q, tables[k], classes)['confusion'] for k, q in p.items()})
 
 
 def built_in(models:Path) -> dict:
@@ -113,16 +113,16 @@ def built_in(models:Path) -> dict:
     judges = {name: judge(name, corpus, models) for name in JUDGES}
     classes, p, found = judges['judge'].labels, {}, {}
     p['logistic regression'] = baseline_probabilities(clips, info, corpus.encoder, classes)
-    p |= {name: hear(j, clips[test]).given for name, j in judges.items()}
+    p |= {name: predict(j, clips[test]).given for name, j in judges.items()}
     for c, i in list(at_random(clips, info, 5))[:1]:
-        found['logistic regression, clips dealt at random'] = without_confusion(composer_figures(
+        found['logistic regression, clips dealt at random'] = without_confusion(evaluate_composer(
             baseline_probabilities(c, i, corpus.encoder, classes), i[i['split'] == 'test'], classes))
-    strange = {name: dict(none=float(hear(j, clips[test]).none.mean()), over=float((strangeness(j, embeddings(j, clips[test])) > 1).mean()))
+    strange = {name: dict(none=float(predict(j, clips[test]).none.mean()), over=float((ood_score(j, embeddings(j, clips[test])) > 1).mean()))
                for name, j in judges.items()}
     return dict(composers=classes, clips=int(test.sum()), works=int(info['work'][test].nunique()), length=256,
-                figures={k: without_confusion(composer_figures(q, info[test], classes)) for k, q in p.items()} | found,
+                figures={k: without_confusion(evaluate_composer(q, info[test], classes)) for k, q in p.items()} | found,
                 gain={k: difference(q, p['logistic regression'], info[test], classes) for k, q in p.items() if k in judges},
-                confusion={k: composer_figures(q, info[test], classes)['confusion'] for k, q in p.items()}, strange=strange)
+                confusion={k: evaluate_composer(q, info[test], classes)['confusion'] for k, q in p.items()}, strange=strange)
 
 
 def as_markdown(result:dict) -> str:
@@ -158,8 +158,8 @@ def main():
     else: found = built_in(args.models)
     result['corpora'][args.store.name if args.store else 'built-in corpus'] = found
     result = json.loads(json.dumps(plain(result)))
-    write_whole(kept, (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'composer.md', as_markdown(result).encode())
+    atomic_write(kept, (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'composer.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

@@ -16,7 +16,7 @@ from musiclm.composer import calibrate_judge, composer_clips, composer_dataloade
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.generator import Checkpoints, generator_learner, default_hparams
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 
@@ -39,8 +39,8 @@ def contestant(name:str, corpus:Corpus, models:Path, seed:int=0): # A generator
     arch, size, epochs, works, kept = RUNS[name.partition('@')[0]]
     if (models/name/'model.json').is_file(): return load_model(models/name)
     set_seed(seed, reproducible=True)
-    usual = recipe(arch, size)
-    dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    usual = default_hparams(arch, size)
+    dls = lm_dataloaders(corpus.split_train_halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     begin = time.perf_counter()
     keep = KeepCopies(kept, lambda epoch: save_model(learn, models/f'{name}@{epoch}'))

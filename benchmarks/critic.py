@@ -19,14 +19,14 @@ from fastai.torch_core import set_seed
 from machine import machine
 from scipy.special import comb, logit
 
-from musiclm.composer import calibrate, hear
+from musiclm.composer import calibrate, predict
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corruptions import real_clips
-from musiclm.critic import critic_clips, critic_figures, critic_learner, fit_critic, load_clips, realness, save_clips
+from musiclm.critic import critic_clips, evaluate_critic, critic_learner, fit_critic, load_clips, critic_scores, save_clips
 from musiclm.data import classifier_dataloaders
 from musiclm.metrics import Estimate, bootstrap_interval, kernel_distance, precision_recall_density_coverage
 from musiclm.models import load_model, save_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.sampling import held_out_prompts, sample
 
@@ -52,7 +52,7 @@ class Bench:
     "The corpus, and what stands in the folder of models."
     def __init__(self, models:Path):
         self.models, self.corpus = models, open_corpus(models)
-        self.halves = self.corpus.halves()
+        self.halves = self.corpus.split_train_halves()
     def generator(self, name): return ngram(self.corpus) if name == 'ngram' else contestant(name, self.corpus, self.models)
     def clips(self, name): # Clips and their table
         place, c = self.models/'clips'/name.replace(' ', '_'), CRITICS[name]
@@ -83,7 +83,7 @@ def critic(bench:Bench, name:str): # A critic
 def figures_of(bench:Bench, name:str) -> dict:
     "A critic beside the baselines, by kind of fake."
     clips, info = bench.clips(name)
-    found = critic_figures(critic(bench, name), clips, info, bench.corpus.encoder,
+    found = evaluate_critic(critic(bench, name), clips, info, bench.corpus.encoder,
                            {g: bench.generator(g) for g in ('reference', 'lstm')})
     counts = info.groupby(['split', 'label']).size().unstack().to_dict('index')
     return dict(found, clips=counts, test_works=int(info['work'][info['split'] == 'test'].nunique()))
@@ -113,9 +113,9 @@ def heard(bench:Bench, clips, info) -> pd.DataFrame: # One row a clip
     place = bench.models/'clips'/'pool'/'heard.parquet'
     if not place.is_file():
         table, j = info.copy(), judge('judge', bench.corpus, bench.models)
-        for name in CRITICS: table[name] = logit(np.clip(realness(critic(bench, name), clips), 1e-9, 1 - 1e-9))
+        for name in CRITICS: table[name] = logit(np.clip(critic_scores(critic(bench, name), clips), 1e-9, 1 - 1e-9))
         label = [j.labels.index(c) for c in info['composer']]
-        table['conditional'] = np.log(len(j.labels)) + np.log(np.maximum(hear(j, clips).probs[np.arange(len(clips)), label], 1e-12))
+        table['conditional'] = np.log(len(j.labels)) + np.log(np.maximum(predict(j, clips).probs[np.arange(len(clips)), label], 1e-12))
         copies = longest_copies(clips, CopyIndex.of(bench.corpus), bench.corpus.encoder)
         table['copied share'], table['longest copy'] = copies['share'].to_numpy(), copies['length'].to_numpy(float)
         table.to_parquet(place)
@@ -170,8 +170,8 @@ def gain(bench:Bench, draws:int) -> list: # A row for each n
     table = heard(bench, clips, info)
     limit = copy_limit(bench)
     kept = table[table['copied share'] <= limit].reset_index(drop=True)
-    e = hear(judge('judge', bench.corpus, bench.models), clips).embeddings[(table['copied share'] <= limit).to_numpy()]
-    real = hear(judge('judge', bench.corpus, bench.models), real_clips(bench.corpus, 'test', 512, LENGTH, PROMPT, seed=9)[0]).embeddings
+    e = predict(judge('judge', bench.corpus, bench.models), clips).embeddings[(table['copied share'] <= limit).to_numpy()]
+    real = predict(judge('judge', bench.corpus, bench.models), real_clips(bench.corpus, 'test', 512, LENGTH, PROMPT, seed=9)[0]).embeddings
     columns = ['critic', 'second critic', 'conditional', 'copied share', 'longest copy']
     about = kept.groupby('prompt')[['work', 'composer']].first()
     interval = lambda v: bootstrap_interval(v, about['work'], strata=about['composer'])
@@ -232,8 +232,8 @@ def main():
     for name, f in result['critics'].items(): print(name, f['auc'], f['calibration_error'], flush=True)
     result['gain'] = gain(bench, args.draws)
     result = json.loads(json.dumps(plain(result)))
-    write_whole(args.out/'critic.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'critic.md', as_markdown(result).encode())
+    atomic_write(args.out/'critic.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'critic.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

@@ -26,10 +26,10 @@ from musiclm.corpus import Corpus
 from musiclm.corruptions import real_clips
 from musiclm.critic import critic_clips, critic_learner, fit_critic, generated_clips
 from musiclm.data import classifier_dataloaders, lm_dataloaders
-from musiclm.generator import generator_learner, recipe
+from musiclm.generator import generator_learner, default_hparams
 from musiclm.metrics import _weighted_auc, bootstrap_weights, cluster_codes, estimate_from, stratum_codes
 from musiclm.models import load_model, save_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def language_model(corpus:Corpus, split:str, place:Path): # A tiny generator
     if not (place/'model.json').is_file():
         own = corpus.select(range(len(corpus)))
         own.manifest['split'] = own.manifest['split'].replace({split: 'train', 'test': 'valid'})
-        usual = recipe('awd_lstm', 'tiny')
+        usual = default_hparams('awd_lstm', 'tiny')
         set_seed(0, reproducible=True)
         learn = generator_learner(lm_dataloaders(own, usual['bs'], usual['seq_len'], seed=0), 'awd_lstm', 'tiny')
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(20)
@@ -217,8 +217,8 @@ def main():
     result = dict(machine=machine('torch', 'fastai'), clips=len(test), works=int(test['work'].nunique()), level=args.level, seeds=args.seeds,
                   nats={k: m.card['nats'] for k, m in starts.items()}, sizes=SIZES, epochs=EPOCHS, **summary(found, Held(test), args.level))
     result = json.loads(json.dumps(plain(result)))
-    write_whole(args.out/'critic_start.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'critic_start.md', as_markdown(result).encode())
+    atomic_write(args.out/'critic_start.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'critic_start.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

@@ -18,11 +18,11 @@ from machine import machine
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.generator import Checkpoints, generator_learner, default_hparams
 from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 
 HERE = Path(__file__).parent
 RUNS = {'lstm-demo': ('awd_lstm', 'small', 4, {}), 'transformer': ('transformer', 'small', 10, {}), 'lstm': ('awd_lstm', 'small', 12, {}),
@@ -42,7 +42,7 @@ def train(name:str, corpus, folder:Path, seed:int) -> dict: # History and figure
     place, clock = folder/name, Clock()
     if not (place/'model.json').is_file():
         set_seed(seed, reproducible=True)
-        usual = recipe(arch, size)
+        usual = default_hparams(arch, size)
         learn = generator_learner(lm_dataloaders(corpus, usual['bs'], usual['seq_len'], seed=seed), arch, size, options=options)
         with learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[Checkpoints(folder/f'{name}-training'), clock])
         names = learn.recorder.metric_names[1:-1]
@@ -92,8 +92,8 @@ def main():
     result = dict(machine=machine('torch', 'fastai'), corpus=str(corpus), seed=args.seed,
                   runs={name: train(name, corpus, args.models, args.seed) for name in args.runs}, ngrams=ngrams(corpus, 8))
     result = json.loads(json.dumps(result))
-    write_whole(args.out/'curves.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'curves.md', as_markdown(result).encode())
+    atomic_write(args.out/'curves.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'curves.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

@@ -25,7 +25,7 @@ from machine import READING, machine
 
 from musiclm.corpus import encode_file
 from musiclm.build import music21_corpus
-from musiclm.notes import write_midi, write_whole
+from musiclm.notes import write_midi, atomic_write
 from musiclm.scores import MIDI_SUFFIXES, read_notes, read_score
 from musiclm.tokens import NotewiseEncoder
 
@@ -147,8 +147,8 @@ def main():
         result = dict(machine=machine(*READING), sets={name: measure(paths, args.rounds, args.slow) for name, paths in sets.items()})
     text = as_markdown(result)
     print(text)
-    write_whole(args.out/'encode.json', json.dumps(result, indent=1).encode())
-    write_whole(args.out/'encode.md', text.encode())
+    atomic_write(args.out/'encode.json', json.dumps(result, indent=1).encode())
+    atomic_write(args.out/'encode.md', text.encode())
 
 
 if __name__ == '__main__': main()

@@ -22,7 +22,7 @@ from musiclm.build import folder_corpus, music21_corpus
 from musiclm.encoders import TOKENIZERS, miditok_encoder, train_bpe
 from musiclm.compare import evaluate_lm
 from musiclm.ngram import NGram
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 from musiclm.chordwise import ChordwiseEncoder
 
@@ -89,8 +89,8 @@ def main():
             bits = f'{row["bits"]:.2f} bits a note ({row["low"]:.2f} to {row["high"]:.2f})'
             print(f'{name:12} {encoding:26} {bits}', flush=True)
     result = dict(seconds=round(time.perf_counter() - begin, 1), corpora=corpora)
-    write_whole(args.out/'encodings.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'encodings.md', as_markdown(result).encode())
+    atomic_write(args.out/'encodings.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'encodings.md', as_markdown(result).encode())
 
 
 if __name__ == '__main__': main()

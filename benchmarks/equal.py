@@ -18,18 +18,18 @@ import torch
 from fastai.callback.core import Callback, CancelFitException, CancelValidException
 from fastai.torch_core import set_seed
 
-from musiclm.composer import hear
+from musiclm.composer import predict
 from musiclm.corpus import Corpus
 from musiclm.corruptions import cut_at
 from musiclm.data import lm_dataloaders
 from musiclm.encoders import make_encoder
-from musiclm.generator import generator_learner, recipe, token_nats
+from musiclm.generator import generator_learner, default_hparams, token_nll
 from musiclm.metrics import bootstrap_interval, conditional_inception_score, inception_score, normalised_score
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.sampling import in_turn, sample
+from musiclm.sampling import stratified_order, sample
 
 HERE = Path(__file__).parent
 MODELS, KEEP, RESULTS = HERE.parent/'out'/'models', HERE.parent/'out'/'experiments', HERE/'results'
@@ -39,7 +39,7 @@ OPEN = dict(random_freq=1., top_k=None) # every token is drawn
 def kept(place:Path, make) -> dict: # JSON
     "What a file holds, or what `make` gives, which is then written there."
     if not place.is_file():
-        write_whole(place, json.dumps(plain(make())).encode())
+        atomic_write(place, json.dumps(plain(make())).encode())
     return json.loads(place.read_text())
 
 
@@ -94,7 +94,7 @@ def train_for(
     if (folder/'model.json').is_file(): return load_model(folder)
     torch.set_num_threads(1)
     set_seed(seed, reproducible=True)
-    usual = recipe(arch, size)
+    usual = default_hparams(arch, size)
     dls = lm_dataloaders(corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn, budget = generator_learner(dls, arch, size, metrics=[]), CoreBudget(seconds)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(100_000, cbs=budget)
@@ -108,7 +108,7 @@ def train_for(
 def work_sums(model, corpus:Corpus, split:str='test') -> dict: # By work: composer, bits of its pieces, tokens and notes
     "What a model needs to spell held-out works, work by work."
     rows = corpus.indices(split)
-    nats = token_nats(model, [corpus.tokens(i) for i in rows], bs=8)
+    nats = token_nll(model, [corpus.tokens(i) for i in rows], bs=8)
     about = corpus.manifest.iloc[rows]
     sums = about.assign(bits=[o.sum(dtype=float)/np.log(2) for o in nats], tokens=[len(o) for o in nats],
                         kept=[len(corpus.notes(i)) for i in rows])
@@ -163,7 +163,7 @@ class Jury:
         m = corpus.manifest
         self.tables = all_tables(corpus, 'test')
         there = m[m['piece'].isin(p for p, t in self.tables.items() if self.cut(t) is not None)]
-        self.about = there.iloc[in_turn(there, n, seed)][['piece', 'composer', 'work']].reset_index(drop=True)
+        self.about = there.iloc[stratified_order(there, n, seed)][['piece', 'composer', 'work']].reset_index(drop=True)
         train = [self.encoder.encode(corpus.notes(i)) for i in corpus.indices('train')]
         self.noise = NGram.fit(train, self.encoder.vocab, self.encoder.config, order=1, transpositions=(0,))
     def cut(self, notes): # A clip of what begins behind the opening, or None
@@ -175,7 +175,7 @@ class Jury:
         keep = [i for i, c in enumerate(clips) if c is not None]
         about = self.about.iloc[keep]
         labels = np.array([self.judge.labels.index(c) for c in about['composer']])
-        p = hear(self.judge, np.stack([clips[i] for i in keep])).probs
+        p = predict(self.judge, np.stack([clips[i] for i in keep])).probs
         return scores(p, labels, about['work'].to_numpy()), len(keep)
     def write(self, model, **rule): # `Piece`s, one for each row of `about`
         "Let a generator go on from the openings, in tokens of its own, for about `n_notes` notes."

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from musiclm.build import default_cache
 from musiclm.encoders import TOKENIZERS, miditok_encoder, need_miditok
-from musiclm.notes import ScoreError, note_table, table_rows, to_grid, write_whole
+from musiclm.notes import ScoreError, note_table, table_rows, to_grid, atomic_write
 from musiclm.scores import MIDI_SUFFIXES, read_notes
 from musiclm.sources import folder_manifest, music21_manifest, some_pieces
 from musiclm.tokens import EncodingConfig, NotewiseEncoder, fold_octaves
@@ -196,8 +196,8 @@ def main():
         corpora[name] = dict(pieces=len(pieces), unreadable=n_failed, notes=sum(map(len, tables)), rows=rows)
     versions = ', '.join(f'{p} {version(p)}' for p in ('miditok', 'symusic', 'music21'))
     result = dict(versions=versions, seconds=round(time.perf_counter() - begin, 1), corpora=corpora)
-    write_whole(args.out/'fidelity.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/'fidelity.md', as_markdown(result).encode())
+    atomic_write(args.out/'fidelity.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'fidelity.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

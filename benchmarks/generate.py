@@ -22,7 +22,7 @@ from torch import nn
 
 from musiclm.corpus import Corpus
 from musiclm.models import ARCHS, choose_precision, load_model, make_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.sampling import Order, Rows, sample
 from musiclm.tokens import NotewiseEncoder
 
@@ -218,8 +218,8 @@ def main():
     rest = dict(peers={}, lengths=[], losses=[]) if args.only else dict(peers=peers(args), lengths=lengths(args), losses=losses(args))
     result = dict(machine=machine('torch', 'numpy'), threads=args.threads, tokens=args.tokens, rates=rate, rounds=args.rounds, rows=rows, **rest)
     result, name = json.loads(json.dumps(result)), 'generate-only' if args.only else 'generate' # keys as the file has them
-    write_whole(args.out/f'{name}.json', (json.dumps(result, indent=1) + '\n').encode())
-    write_whole(args.out/f'{name}.md', as_markdown(result).encode())
+    atomic_write(args.out/f'{name}.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/f'{name}.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

@@ -19,13 +19,13 @@ import torch
 from machine import machine
 
 from musiclm.compare import Judged, distance_figures, judge_clips, prompt_info, score_figures
-from musiclm.composer import hear
+from musiclm.composer import predict
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.build import music21_corpus
-from musiclm.critic import MARGIN, clips_of
+from musiclm.critic import MARGIN, clips_of_pieces
 from musiclm.metrics import describe, describe_structure
 from musiclm.models import make_classifier, make_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.sampling import Piece, held_out_prompts, sample
 
 HERE = Path(__file__).parent
@@ -63,8 +63,8 @@ def timed(f) -> tuple: # What it gives, seconds
 def judge_once(pieces:list, reference, judge, index) -> dict: # Seconds by part
     "Judge a generator by its pieces, as `compare.evaluate` does, but part by part."
     seconds, encoder = {}, pieces[0].encoder
-    (cut, kept), seconds['cut'] = timed(lambda: clips_of(pieces, judge.clip_length, 1))
-    heard, seconds['read'] = timed(lambda: hear(judge, cut))
+    (cut, kept), seconds['cut'] = timed(lambda: clips_of_pieces(pieces, judge.clip_length, 1))
+    heard, seconds['read'] = timed(lambda: predict(judge, cut))
     tables, decoding = timed(lambda: [encoder.decode(c) for c in cut])
     described, describing = timed(lambda: describe(tables))
     structure, seconds['structure'] = timed(lambda: describe_structure(tables))
@@ -130,8 +130,8 @@ def main():
     result = measure(args.n, args.tokens, args.sizes, args.rounds)
     text = as_markdown(result)
     print(text)
-    write_whole(args.out/'judge.json', json.dumps(result, indent=1).encode())
-    write_whole(args.out/'judge.md', text.encode())
+    atomic_write(args.out/'judge.json', json.dumps(result, indent=1).encode())
+    atomic_write(args.out/'judge.md', text.encode())
 
 
 if __name__ == '__main__': main()

@@ -22,14 +22,14 @@ from machine import machine
 from scipy.stats import kendalltau, spearmanr
 
 from musiclm.compare import evaluate, judge_clips
-from musiclm.composer import hear, judge_hash
+from musiclm.composer import predict, judge_hash
 from musiclm.copying import CopyIndex, prompt_echoes
-from musiclm.corruptions import KEPT_BACK, LADDERS, corrupt_clips, passages, real_clips
+from musiclm.corruptions import HELDOUT_CORRUPTIONS, LADDERS, corrupt_clips, passages, real_clips
 from musiclm.critic import generated_clips
-from musiclm.generator import token_nats
+from musiclm.generator import token_nll
 from musiclm.metrics import inception_score
 from musiclm.ngram import NGram
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.sampling import Piece, held_out_prompts, sample
 
@@ -74,9 +74,9 @@ def measure(bench:Bench, clips, info) -> dict:
     "A set of clips under both judges, with all companions."
     first, second = (judge_clips(clips, j, info['work'], info['composer']) for j in bench.judges)
     row = evaluate(first, bench.real[0], bench.judges[0]).iloc[0].to_dict()
-    plain_score = inception_score(hear(bench.judges[0], clips).given, info['work'], strata=info['composer'])
+    plain_score = inception_score(predict(bench.judges[0], clips).given, info['work'], strata=info['composer'])
     other = inception_score(second.probs, info['work'], strata=info['composer'])
-    heard = token_nats(bench.reference, [np.r_[1, c] for c in clips])
+    heard = token_nll(bench.reference, [np.r_[1, c] for c in clips])
     keep = {k: v for k, v in row.items() if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)}
     return dict(keep, plain=plain_score.value, second=other.value, second_low=other.low, second_high=other.high,
                 nats=np.mean([o[16:].mean() for o in heard]))
@@ -85,9 +85,9 @@ def measure(bench:Bench, clips, info) -> dict:
 def rung_clips(bench:Bench, ladder:str, rung, seed:int, n:int=None) -> tuple: # Clips and info
     "The clips of a rung; the same places or prompts at each rung of a ladder."
     n = n or bench.n
-    if ladder in {**LADDERS, **KEPT_BACK}:
+    if ladder in {**LADDERS, **HELDOUT_CORRUPTIONS}:
         places = passages(bench.corpus, 'test', n, LENGTH, PROMPT, seed)
-        clips = corrupt_clips(bench.corpus, places, {**LADDERS, **KEPT_BACK}[ladder], rung, LENGTH, seed)
+        clips = corrupt_clips(bench.corpus, places, {**LADDERS, **HELDOUT_CORRUPTIONS}[ladder], rung, LENGTH, seed)
         there = [k for k, c in enumerate(clips) if c is not None]
         return np.stack([clips[k] for k in there]), places.iloc[there].reset_index(drop=True)
     if ladder == 'ngram':
@@ -326,8 +326,8 @@ def main():
         ladders=summary(rows), spearman=rank_figures(rows), gates=gates(bench, place/'gates'), generators=made,
         agreement=dict(judges=agreement(sets[0], other), sets=agreement(*sets)), attacks=attacked, verdicts=verdicts(attacked))
     result = json.loads(json.dumps(plain(result)))
-    write_whole(args.out/'ladders.json', (json.dumps(result) + '\n').encode())
-    write_whole(args.out/'ladders.md', as_markdown(result).encode())
+    atomic_write(args.out/'ladders.json', (json.dumps(result) + '\n').encode())
+    atomic_write(args.out/'ladders.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

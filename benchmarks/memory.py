@@ -18,7 +18,7 @@ from pathlib import Path
 from machine import READING, machine
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
-from musiclm.notes import transpose, write_midi, write_whole
+from musiclm.notes import transpose, write_midi, atomic_write
 
 HERE = Path(__file__).parent
 COMMAND = '''import musiclm.build
@@ -30,7 +30,7 @@ raise SystemExit(main())'''
 def make_files(folder:Path, n_pieces:int, copies:int) -> None:
     "Pieces as MIDI files, `copies` of each."
     corpus = music21_corpus(['bach', 'monteverdi', 'palestrina'])
-    for i in corpus.some(n_pieces):
+    for i in corpus.sample(n_pieces):
         notes = corpus.notes(i)
         for k in range(copies):
             copy = transpose(notes, k % 12 - 6)
@@ -71,8 +71,8 @@ def main():
              + f'. A process that only imports the library: {idle:.0f} MB.', '', '| ' + ' | '.join(rows[0]) + ' |', '|---'*len(rows[0]) + '|',
              *('| ' + ' | '.join(map(show, row.values())) + ' |' for row in rows)]
     print('\n'.join(lines))
-    write_whole(args.out/'memory.json', json.dumps(dict(machine=machine(*READING), import_mb=idle, rows=rows), indent=1).encode())
-    write_whole(args.out/'memory.md', ('\n'.join(lines) + '\n').encode())
+    atomic_write(args.out/'memory.json', json.dumps(dict(machine=machine(*READING), import_mb=idle, rows=rows), indent=1).encode())
+    atomic_write(args.out/'memory.md', ('\n'.join(lines) + '\n').encode())
 
 
 if __name__ == '__main__': main()

@@ -18,7 +18,7 @@ from machine import machine
 
 from musiclm.build import folder_corpus
 from musiclm.metrics import bootstrap_interval, entropy
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.sampling import Piece, sample
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
@@ -178,7 +178,7 @@ def main():
     result = dict(machine=machine('torch'), seconds=args.seconds, size=args.size,
                   cards=[dict(fold=f, order=o, seed=s, **r['card']) for (f, o, s), r in folds], **summary(folds),
                   seeds=[{k: o[k] for k in ('differences', 'bits_difference')} for o in alone])
-    write_whole(args.out/'part_order.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'part_order.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

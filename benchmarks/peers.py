@@ -21,7 +21,7 @@ from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus
 from musiclm.encoders import miditok_encoder
 from musiclm.models import load_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.tokens import NotewiseEncoder
 from musiclm.chordwise import ChordwiseEncoder
@@ -79,7 +79,7 @@ def main():
                     kept=total['kept']/total['notes'])
     result = dict(machine=machine('torch', 'miditok'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(),
                   rows=rows)
-    write_whole(args.out/'peers.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'peers.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

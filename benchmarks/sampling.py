@@ -17,11 +17,11 @@ from musiclm.composer import judge_hash
 from musiclm.copying import CopyIndex
 from musiclm.corpus import Corpus
 from musiclm.corruptions import real_clips
-from musiclm.critic import generated_clips, realness
+from musiclm.critic import generated_clips, critic_scores
 from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
 from musiclm.ngram import NGram
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 
 GRID = dict(random_freq=(.25, .5, .75, 1.), top_k=(5, 20, None), temperature=(.7, .85, 1., 1.15))
@@ -30,7 +30,7 @@ LENGTH, PROMPT = 256, 64
 
 def fooled(critic, clips, got) -> dict: # Share of clips above a half, and mean probability, with intervals
     "What a critic takes for real."
-    p = realness(critic, clips)
+    p = critic_scores(critic, clips)
     mean = lambda v: estimate(bootstrap_interval(v, got.groups, strata=got.labels, bounds=(0, 1)))
     return dict(fooled=mean(p > .5), realness=mean(p))
 
@@ -72,7 +72,7 @@ def main():
     real = kept(args.keep/'real.json', lambda: bench.measure(*real_clips(bench.corpus, 'valid', args.n, LENGTH, PROMPT, seed=5)))
     result = dict(machine=machine('torch'), generator=args.generator, judge=judge_hash(bench.judge), critic=judge_hash(bench.critic), n=args.n, real=real,
                   works=int(len(set(bench.real.groups))), rows=rows)
-    write_whole(args.out/'sampling.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'sampling.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

@@ -16,7 +16,7 @@ from machine import machine
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus
 from musiclm.models import load_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 
 RUNS = {f'{arch} {size}': (kind, size) for arch, kind in (('LSTM', 'awd_lstm'), ('Transformer', 'transformer')) for size in ('tiny', 'small', 'base')}
@@ -57,7 +57,7 @@ def main():
                   notes=int(held_out.manifest['n_notes'].sum()), best=best, **jury.limits(),
                   rows={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in rows.items()},
                   longer={k: {m: v for m, v in r.items() if m != 'sums'} for k, r in longer.items()})
-    write_whole(args.out/'sizes.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'sizes.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

@@ -27,7 +27,7 @@ from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model, use_bf16
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 
 HERE = Path(__file__).parent
 RATIOS = {'AWD-LSTM: Learner to a bare loop': ('awd_lstm, Learner', 'awd_lstm, bare loop'),
@@ -146,8 +146,8 @@ def main():
     result = measure(args.tokens, args.bs, args.seq_len, args.rounds)
     text = as_markdown(result)
     print(text)
-    write_whole(args.out/'train.json', json.dumps(result, indent=1).encode())
-    write_whole(args.out/'train.md', text.encode())
+    atomic_write(args.out/'train.json', json.dumps(result, indent=1).encode())
+    atomic_write(args.out/'train.md', text.encode())
 
 
 if __name__ == '__main__': main()

@@ -17,7 +17,7 @@ import numpy as np
 
 from machine import READING, machine
 from musiclm.build import folder_corpus, music21_corpus
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.sources import COMPOSERS
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -77,7 +77,7 @@ def main():
         print(f'{name}: {len(works)} works; different waits {found["separate"]["different"][-1]}, joined {found["joined"]["different"][-1]} '
               f'(once: {found["joined"]["once"][-1]}); wait223 {found["joined"]["wait223"]} times; tokens a note '
               + ', '.join(f'{k} {v:.3f}' for k, v in found['tokens_a_note'].items()))
-    write_whole(args.out/'waits.json', json.dumps(result).encode())
+    atomic_write(args.out/'waits.json', json.dumps(result).encode())
 
 
 if __name__ == '__main__': main()

@@ -18,7 +18,7 @@ from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus
 from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
@@ -82,7 +82,7 @@ def main():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'])
     result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(), rows=rows)
-    write_whole(args.out/'waits_model.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'waits_model.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

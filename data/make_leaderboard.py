@@ -15,7 +15,7 @@ from make_models import RULES, open_corpus, open_generator
 
 from musiclm.compare import leaderboard
 from musiclm.models import load_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 from musiclm.report import write_json, write_leaderboard
 
 FINAL = ('2-gram', '4-gram', '6-gram', '8-gram', 'lstm-small', 'lstm-base', 'transformer-small', 'transformer-base')
@@ -39,7 +39,7 @@ def main():
     about = {k: table.attrs[k] for k in ('floor', 'ceiling', 'human', 'judge_hash', 'critic_hash', 'corpus_hash')}
     write_json(dict(command='python data/make_leaderboard.py --models out/models', n=args.n, **about,
                     rows=table.reset_index(names='row').to_dict('records')), args.out/'leaderboard.json')
-    write_whole(args.out/'leaderboard.csv', table.to_csv().encode())
+    atomic_write(args.out/'leaderboard.csv', table.to_csv().encode())
     write_leaderboard(table, corpus.encoder, args.out/'leaderboard.html', max_bytes=1.2e6, beats=16)
     print(table[['rank', 'ties', 'normalised', 'conditional_normalised', 'kernel_distance', 'recall', 'bits_per_note', 'fooling', 'copied_95']].round(3).to_string())
 

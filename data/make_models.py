@@ -19,12 +19,12 @@ from fastai.torch_core import set_seed
 
 from musiclm.callbacks import KeepCopies
 from musiclm.composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
-                              composer_figures, composer_learner, hear)
+                              evaluate_composer, composer_learner, predict)
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
-from musiclm.critic import critic_clips, critic_figures, critic_learner, fit_critic, load_clips, save_clips
+from musiclm.critic import critic_clips, evaluate_critic, critic_learner, fit_critic, load_clips, save_clips
 from musiclm.data import classifier_dataloaders, lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, recipe
+from musiclm.generator import Checkpoints, generator_learner, default_hparams
 from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
@@ -73,8 +73,8 @@ def train_generator(name:str, corpus:Corpus, out:Path, seed:int=0):
     "Train one of `GENERATORS`."
     arch, size, epochs, works, kept = GENERATORS[name]
     set_seed(seed, reproducible=True)
-    usual = recipe(arch, size)
-    dls = lm_dataloaders(corpus.halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
+    usual = default_hparams(arch, size)
+    dls = lm_dataloaders(corpus.split_train_halves() if works == 'half' else corpus, usual['bs'], usual['seq_len'], seed=seed)
     learn = generator_learner(dls, arch, size)
     clock = CoreSeconds(out/f'.{name}.seconds.json')
     def save(epoch):
@@ -105,7 +105,7 @@ def critic_set(corpus:Corpus, out:Path) -> tuple: # Clips and their table
     "Real clips of the works that `reference` did not hear, and a twin of each by a generator."
     if not (out/'clips'/'clips.npy').is_file():
         generators = {g: open_generator(g, corpus, out) for g in CRITIC['generators']}
-        made = critic_clips(corpus.halves(), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
+        made = critic_clips(corpus.split_train_halves(), generators, RULES, CRITIC['n'], LENGTH, PROMPT, 100*CRITIC['seed'],
                             held_out=CRITIC['held_out'], splits=dict(train='other'))
         save_clips(out/'clips', *made)
     return load_clips(out/'clips')
@@ -133,11 +133,11 @@ def figures_of(name:str, corpus:Corpus, out:Path, model) -> dict: # `Estimate`s 
     if name in JUDGES:
         clips, info = composer_clips(corpus, 2400, LENGTH, n_test=None, seed=JUDGES[name][2])
         test = (info['split'] == 'test').to_numpy()
-        answers = {'this model': hear(model, clips[test]).given,
+        answers = {'this model': predict(model, clips[test]).given,
                    'logistic regression on histograms': baseline_probabilities(clips, info, corpus.encoder, model.labels)}
-        found = {k: composer_figures(p, info[test], model.labels) for k, p in answers.items()}
+        found = {k: evaluate_composer(p, info[test], model.labels) for k, p in answers.items()}
         return {k: {f: str(v[f]) for f in ('log_loss', 'macro_f1', 'piece_accuracy')} for k, v in found.items()}
-    found = critic_figures(model, *critic_set(corpus, out), corpus.encoder)
+    found = evaluate_critic(model, *critic_set(corpus, out), corpus.encoder)
     kinds = {k: f'{r["auc"]}, {r["best_baseline"]} {r["baseline"]}' for k, r in found['by_kind'].items()}
     return dict(auc=str(found['auc']), baselines={k: str(v) for k, v in found['baselines'].items()}, by_kind=kinds)
 
@@ -155,7 +155,7 @@ def ship(name:str, corpus:Corpus, out:Path, place:Path):
         model = load_model(save_model(trained, Path(spare)/name, dtype='bf16', **trained.card))
         card = {'name': f'musiclm {name}', **model.card, 'figures': figures_of(name, corpus, out, model), 'licence': 'apache-2.0',
                 'licence_notes': RIGHTS, 'split': 'Works of one composition stand in one split: training, validation or test.',
-                'command': 'python data/make_models.py --out out/models --ship data/ready'}
+                'command': 'python data/make_models.py --out out/models --ship data/pretrained'}
         save_model(model, place/name, dtype='bf16', **card)
     print(name, json.dumps(card['figures'], indent=1), flush=True)
 
@@ -164,7 +164,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='where they are kept')
     parser.add_argument('--only', nargs='*', default=[*GENERATORS, *JUDGES, 'critic'])
-    parser.add_argument('--ship', type=Path, help='put the models of the package there, rounded and measured: data/ready')
+    parser.add_argument('--ship', type=Path, help='put the models of the package there, rounded and measured: data/pretrained')
     args = parser.parse_args()
     torch.set_num_threads(1)
     corpus = open_corpus(args.out)

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_clips', 'composer_learner', 'embeddings',
-           'hear', 'probabilities', 'CopyIndex', 'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus',
+           'predict', 'probabilities', 'CopyIndex', 'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus',
            'toy_corpus', 'corrupt_clips', 'real_clips', 'best_of', 'critic_clips', 'critic_learner', 'generated_clips',
            'RandomTranspose', 'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder',
-           'make_encoder', 'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe',
-           'together', 'inception_score', 'ARCHS', 'from_hub', 'load_model', 'push_to_hub', 'ready_models',
-           'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score', 'transpose', 'write_midi', 'write_report',
-           'Piece', 'held_out_prompts', 'sample', 'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll',
-           'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder', 'Vocab']
+           'make_encoder', 'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner',
+           'default_hparams', 'distributed_context', 'inception_score', 'ARCHS', 'from_hub', 'load_model',
+           'push_to_hub', 'pretrained_models', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
+           'transpose', 'write_midi', 'write_report', 'Piece', 'held_out_prompts', 'sample', 'sample_iter',
+           'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder',
+           'Vocab']
 
 # %% ../nbs/44_all.ipynb #0002
 from .callbacks import MusicalInceptionScore
 from .compare import evaluate, leaderboard
-from .composer import (calibrate, composer_clips, composer_learner, embeddings, hear,
+from .composer import (calibrate, composer_clips, composer_learner, embeddings, predict,
                               probabilities)
 from .copying import CopyIndex, longest_copies
 from .corpus import Corpus, toy_corpus
@@ -25,10 +26,10 @@ from .corruptions import corrupt_clips, real_clips
 from .critic import best_of, critic_clips, critic_learner, generated_clips
 from .data import RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
 from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
-from .generator import Checkpoints, generator_learner, recipe, together
+from .generator import Checkpoints, generator_learner, default_hparams, distributed_context
 from .compare import evaluate_lm
 from .metrics import inception_score
-from .models import ARCHS, from_hub, load_model, push_to_hub, ready_models, save_model
+from .models import ARCHS, from_hub, load_model, push_to_hub, pretrained_models, save_model
 from .ngram import NGram
 from .notes import ScoreError, note_table, transpose, write_midi
 from .scores import read_score
@@ -40,12 +41,12 @@ from .chordwise import ChordwiseEncoder
 
 # %% ../nbs/44_all.ipynb #0003
 _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_clips',
-         'composer_learner', 'embeddings', 'hear', 'probabilities', 'CopyIndex',
+         'composer_learner', 'embeddings', 'predict', 'probabilities', 'CopyIndex',
          'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'corrupt_clips',
          'real_clips', 'best_of', 'critic_clips', 'critic_learner', 'generated_clips', 'RandomTranspose',
          'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder', 'make_encoder',
-         'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'recipe', 'together',
-         'inception_score', 'ARCHS', 'from_hub', 'load_model', 'push_to_hub', 'ready_models', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
+         'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'default_hparams', 'distributed_context',
+         'inception_score', 'ARCHS', 'from_hub', 'load_model', 'push_to_hub', 'pretrained_models', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
          'transpose', 'write_midi', 'write_report', 'Piece', 'held_out_prompts', 'sample',
          'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig',
          'NotewiseEncoder', 'Vocab']

@@ -24,7 +24,7 @@ import platformdirs
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .notes import ScoreError, check_place, whole_folder
+from .notes import ScoreError, check_output_folder, atomic_folder
 from .midi import Tracks, place_notes, read_bytes
 from .scores import NOTATED_SUFFIXES, READER_VERSION
 from .tokens import EncodingConfig, NotewiseEncoder, composer_slug, composer_slugs, note_keys
@@ -69,12 +69,12 @@ def encode_job(
     try:
         columns = read_for(encoder, job.path, job.part_map, job.tune, **reading)
         return Encoded(job.key, encode_columns(columns, encoder), len(columns.onset), music_hash(columns), '')
-    except ScoreError as e: return lost(job, e.reason)
+    except ScoreError as e: return failed_job(job, e.reason)
     except Exception as e: # whatever a file has brought about, the other files shall not suffer
-        return lost(job, f'cannot be encoded ({type(e).__name__}: {e})')
+        return failed_job(job, f'cannot be encoded ({type(e).__name__}: {e})')
 
 # %% ../nbs/16_build.ipynb #b2d143ba
-def lost(job:Job, reason:str) -> Encoded:
+def failed_job(job:Job, reason:str) -> Encoded:
     "The answer to a job that gave none."
     return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
@@ -266,7 +266,7 @@ def on_cores(
                 for answer in answers: left.pop(answer.key)
                 yield answers
         except ProcessDied: # then one by one, until the culprit is found
-            if one_by_one: yield [lost(left.pop(next(iter(left))), 'the process that read it died (out of memory?)')]
+            if one_by_one: yield [failed_job(left.pop(next(iter(left))), 'the process that read it died (out of memory?)')]
             one_by_one = not one_by_one
             batches = [(0, [job]) for job in left.values()]
 
@@ -321,12 +321,12 @@ def on_cluster(
         hand_out(max(4, 4*sum(client.nthreads().values())))
         for future in ready:
             batch = running.pop(future)
-            try: yield seen(batch, future.result())
-            except KilledWorker: yield [lost(job, 'every worker that read it died (out of memory?)') for job in batch]
+            try: yield check_visible(batch, future.result())
+            except KilledWorker: yield [failed_job(job, 'every worker that read it died (out of memory?)') for job in batch]
             hand_out(1)
 
 # %% ../nbs/16_build.ipynb #12a8c478
-def seen(
+def check_visible(
     jobs:list,
     answers:list, # `Encoded`
 ) -> list: # The answers
@@ -371,7 +371,7 @@ def first_encoder(
                                           pitch_range=c.pitch_range, fold_violin=c.fold_violin))
 
 # %% ../nbs/16_build.ipynb #faecbecc
-def take_in(
+def drop_duplicates(
     manifest:pd.DataFrame,
     jobs:list, # A `Job` for every row
     entries:dict, # Key -> `Entry`
@@ -428,13 +428,13 @@ def build_corpus(
     composer_slugs(name for name in manifest.composer if composer_slug(name) in encoder.config.composers) # or says who clashes
     first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
     place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap, tempo_grid) # or says what is wrong
-    if out is not None: check_place(out, 'manifest.parquet')
+    if out is not None: check_output_folder(out, 'manifest.parquet')
     check_sources(old := older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]
         for answers in encode_jobs(new, first, reading, **running): journal.add(answers)
-        rows, errors = take_in(manifest, jobs, journal.entries)
+        rows, errors = drop_duplicates(manifest, jobs, journal.entries)
         if not len(rows):
             first_error = f'{errors.path[0]}: {errors.reason[0]}'
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
@@ -470,7 +470,7 @@ def assemble(
         pieces = in_chords()
     pieces = (encoder.name_composer(p, who) for p, who in zip(pieces, manifest.composer))
     with tempfile.TemporaryDirectory() as spare:
-        with whole_folder(out or Path(spare)/'store', 'manifest.parquet') as folder:
+        with atomic_folder(out or Path(spare)/'store', 'manifest.parquet') as folder:
             manifest['n_tokens'] = write_tokens(folder/'tokens.npy', pieces)
             manifest['offset'] = manifest.n_tokens.cumsum() - manifest.n_tokens
             if replaced: manifest['n_replaced'] = replaced

@@ -24,10 +24,10 @@ from tqdm import tqdm
 from .composer import composer_places, judge_hash, probabilities
 from .corpus import Corpus
 from .critic import MARGIN, generated_clips
-from .generator import of_every_process
+from .generator import gather_objects
 from .metrics import Score, conditional_inception_score, inception_score
-from .models import bare_model, save_model
-from .notes import check_place
+from .models import unwrap_model, save_model
+from .notes import check_output_folder
 from .sampling import held_out_prompts, sample
 
 # %% ../nbs/37_callbacks.ipynb #0005
@@ -46,7 +46,7 @@ class MusicalInceptionScore(Callback):
         keep_best=None, # Folder for the model with the highest score of a fit
         **rule, # As of `sample`
     ):
-        self.judge, self.corpus, self.n, self.every, self.share = bare_model(judge, 'classifier'), corpus, n, every, share
+        self.judge, self.corpus, self.n, self.every, self.share = unwrap_model(judge, 'classifier'), corpus, n, every, share
         self.split, self.prompt_tokens, self.seed, self.keep_best, self.rule = split, prompt_tokens, seed, keep_best, rule
         self.scores, self.conditional, self.history, self.latest, self.columns = {}, {}, {}, {}, []
         if n <= len(self.judge.labels):
@@ -58,7 +58,7 @@ class MusicalInceptionScore(Callback):
 @patch
 def after_create(self:MusicalInceptionScore):
     "Check that judge and generator speak of the same tokens."
-    if bare_model(self.learn).vocab != self.judge.vocab:
+    if unwrap_model(self.learn).vocab != self.judge.vocab:
         raise ValueError('the judge has another vocabulary than the generator')
 
 # %% ../nbs/37_callbacks.ipynb #d5be9b96
@@ -101,7 +101,7 @@ def before_train(self:MusicalInceptionScore):
     if not self.fresh: return
     self.scores, self.conditional, self.history, self.fresh = {}, {}, {}, False
     try:
-        if self.keep_best is not None: check_place(self.keep_best, 'model.json')
+        if self.keep_best is not None: check_output_folder(self.keep_best, 'model.json')
         self.seconds, self.cost, self.spacing = [], 0. if rank_distrib() else self.rehearse(), 1
     except ValueError as e:
         if not hasattr(self.learn, 'fault'): raise
@@ -162,7 +162,7 @@ def after_validate(self:MusicalInceptionScore):
     self.history = {epoch: dict(zip(names, row)) for epoch, row in enumerate(self.recorder.values)}
     self.seconds.append(perf_counter() - self.began)
     mine = self.measure() if rank_distrib() == 0 and self.due() else {}
-    found = of_every_process(mine, next(self.learn.model.parameters()).device)[0]
+    found = gather_objects(mine, next(self.learn.model.parameters()).device)[0]
     if not found: return
     score = self.scores[self.epoch] = Score(**found['inception'])
     self.latest = dict(inception=score.value, inception_low=score.low, inception_high=score.high)

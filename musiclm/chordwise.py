@@ -151,7 +151,7 @@ def decode(self:ChordwiseEncoder,
     ids = ids[ids != PAD]
     stops, n = np.flatnonzero(ids == EOS), len(ids)
     if len(stops): ids, n = ids[:stops[0]], n - 1
-    composer = self.told_composer(ids)
+    composer = self.composer_of(ids)
     n -= int(len(ids) > 0 and ids[0] == BOS) + (composer is not None)
     ids = ids[(ids >= self.composers.stop) & (ids < len(self.vocab))]
     grid, n_used = self.to_grid(ids)

@@ -98,7 +98,7 @@ def off_grid(corpus) -> float:
     import numpy as np
     spb = corpus.encoder.config.steps_per_beat
     if spb%12: return 0.
-    onsets = np.concatenate([corpus.notes(i)['onset'].to_numpy() for i in corpus.some(50)])%spb
+    onsets = np.concatenate([corpus.notes(i)['onset'].to_numpy() for i in corpus.sample(50)])%spb
     return float(((onsets%(spb//4) > 0) & (onsets%(spb//3) > 0)).mean())
 
 # %% ../nbs/43_cli.ipynb #34e1400d
@@ -122,8 +122,8 @@ def open_model(
     kind:str, # 'generator', 'composer' or 'critic'
 ): # The model
     "A saved model; raises `ValueError` where there is none of this kind."
-    from musiclm.models import READY, load_model
-    if path is None: print(f'{kind}: {(path := READY[kind])}, which comes with musiclm', file=sys.stderr)
+    from musiclm.models import PRETRAINED, load_model
+    if path is None: print(f'{kind}: {(path := PRETRAINED[kind])}, which comes with musiclm', file=sys.stderr)
     model, names = load_model(path), {'generator': 'generator', 'composer': 'composer classifier', 'critic': 'critic'}
     labels = getattr(model, 'labels', None)
     found = 'generator' if labels is None else 'critic' if 'real' in labels else 'composer'
@@ -153,7 +153,7 @@ def inspect(args):
         print(about_store(corpus))
         print(f'\npiece {args.piece}: {corpus.manifest.piece[args.piece]}, by {corpus.manifest.composer[args.piece]}')
         notes, encoder, ids = corpus.notes(args.piece), corpus.encoder, corpus.tokens(args.piece)
-        drawn = corpus.some(MOST_DRAWN)
+        drawn = corpus.sample(MOST_DRAWN)
         tables, of = (corpus.notes(i) for i in drawn), f' of {len(drawn):,} of {len(corpus):,} pieces'
     else:
         notes, encoder, ids = read_one(args)
@@ -225,8 +225,8 @@ def corpora(args):
 def train(args):
     "Train a generator, a composer classifier or a critic on a store; an interrupted generator goes on where it stopped."
     from musiclm.generator import num_distrib, process_group
-    from musiclm.notes import check_place
-    check_place(args.out, 'model.json')
+    from musiclm.notes import check_output_folder
+    check_output_folder(args.out, 'model.json')
     for name in ('epochs', 'minutes', 'bs', 'seq_len', 'length', 'clips', 'lr'):
         value, least = getattr(args, name), 'over 0' if name in ('lr', 'minutes') else 'at least 1'
         if value is not None and value < (1e-30 if name in ('lr', 'minutes') else 1):
@@ -307,11 +307,11 @@ def train_generator(args, corpus):
 
     from musiclm.callbacks import TerminalProgress
     from musiclm.data import lm_dataloaders
-    from musiclm.generator import Checkpoints, generator_learner, recipe, together
+    from musiclm.generator import Checkpoints, generator_learner, default_hparams, distributed_context
     from musiclm.compare import evaluate_lm
     start = open_model(args.start, 'generator') if args.start else None
     build = getattr(start, 'build', {})
-    usual = recipe(args.arch or build.get('arch', 'awd_lstm'), args.size or build.get('size', 'small'))
+    usual = default_hparams(args.arch or build.get('arch', 'awd_lstm'), args.size or build.get('size', 'small'))
     dls = lm_dataloaders(corpus, args.bs or usual['bs'], args.seq_len or usual['seq_len'], seed=args.seed,
                          device='cpu' if num_distrib() > 1 and not is_available() else None)
     learn = generator_learner(dls, args.arch, args.size, args.lr, start=start)
@@ -323,15 +323,15 @@ def train_generator(args, corpus):
     if not rank_distrib():
         about, size = learn.model.build, sum(p.numel() for p in learn.model.parameters())
         print(f'{about["arch"]} {about["size"]}, {size:,} parameters, on {learn.dls.device}; {dls.train.n_tokens:,} tokens an epoch', flush=True)
-    with together(learn), learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[keep, TerminalProgress()])
+    with distributed_context(learn), learn.no_bar(): learn.fit_one_cycle(epochs, cbs=[keep, TerminalProgress()])
     return learn, lambda: {k: v for k, v in evaluate_lm(learn, corpus).items() if k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/43_cli.ipynb #000b
 def train_composer(args, corpus):
     "A composer classifier, calibrated on validation works, and what measures it on test works."
     from musiclm.callbacks import TerminalProgress
-    from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, composer_figures,
-                                  composer_learner, hear, log_loss_difference)
+    from musiclm.composer import (baseline_probabilities, calibrate_judge, composer_clips, composer_dataloaders, evaluate_composer,
+                                  composer_learner, predict, log_loss_difference)
     start = open_model(args.start, 'generator') if args.start else None
     clips, info = composer_clips(corpus, args.clips, args.length, n_test=None, seed=args.seed)
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
@@ -342,8 +342,8 @@ def train_composer(args, corpus):
     calibrate_judge(learn, clips, info)
     def measure():
         test, labels = (info['split'] == 'test').to_numpy(), learn.model.labels
-        p, q = hear(learn, clips[test]).given, baseline_probabilities(clips, info, corpus.encoder, labels)
-        found, base = (composer_figures(o, info[test], labels) for o in (p, q))
+        p, q = predict(learn, clips[test]).given, baseline_probabilities(clips, info, corpus.encoder, labels)
+        found, base = (evaluate_composer(o, info[test], labels) for o in (p, q))
         gain = log_loss_difference(p, q, info[test], labels)
         return {**{k: v for k, v in found.items() if k != 'confusion'},
                 **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')},
@@ -355,7 +355,7 @@ def train_critic(args, corpus):
     "A critic of real clips and of clips by the generators given, and what measures it."
     from musiclm.callbacks import TerminalProgress
     from musiclm.composer import calibrate
-    from musiclm.critic import check_reference, critic_clips, critic_figures, critic_learner
+    from musiclm.critic import check_reference, critic_clips, evaluate_critic, critic_learner
     from musiclm.data import classifier_dataloaders
     from musiclm.demo import RULES
     if not args.generator: raise ValueError('a critic needs generators to learn from: give --generator MODEL [MODEL …]')
@@ -370,7 +370,7 @@ def train_critic(args, corpus):
     with learn.no_bar(): learn.fit_one_cycle(epochs_of(args, learn), cbs=TerminalProgress())
     calibrate(learn, clips[valid], info['label'][valid])
     def measure():
-        found = critic_figures(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)
+        found = evaluate_critic(learn, clips, info, corpus.encoder, dict(reference=reference) if reference else None)
         return {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()}, **found['baselines'],
                 'calibration error': found['calibration_error'], 'auc, higher by': found['difference'],
                 'verdict': verdict(found['difference'], f'the best baseline ({found["best_baseline"]})')}
@@ -451,8 +451,8 @@ def prompts_for(args, model, encoder) -> tuple: # Prompts or None, and a name fo
 def generate(args):
     "Generate pieces as MIDI files, and let a critic pick the best."
     from musiclm.generator import process_group
-    from musiclm.notes import check_place
-    check_place(args.out, 'index.html')
+    from musiclm.notes import check_output_folder
+    check_output_folder(args.out, 'index.html')
     if args.max_copy is not None and not (args.best and args.store):
         raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
     critic = open_model(args.critic, 'critic') if args.critic or args.best else None # or says what is wrong, before the work
@@ -466,10 +466,10 @@ def generate(args):
         written, pieces = pieces, best_of(critic, pieces, args.best or len(pieces), **limit)
         print(said := critics_words(written, pieces))
         lead += f' {said}'
-    from musiclm.notes import whole_folder
+    from musiclm.notes import atomic_folder
     from musiclm.report import write_report
     if old := len(list((Path(args.out)/'midi').glob('*.mid'))): print(f'replaces {old} piece{"s"*(old > 1)} that stood in {args.out}')
-    with whole_folder(args.out, 'index.html') as folder, stage_bar('page') as progress:
+    with atomic_folder(args.out, 'index.html') as folder, stage_bar('page') as progress:
         write_report(folder, pieces, title=Path(args.out).resolve().name, lead=lead, progress=progress)
         note_pieces(folder, pieces, lead)
     print(f'{len(pieces)} pieces: {Path(args.out)/"midi"}\nlistening page: {Path(args.out)/"index.html"}')
@@ -520,10 +520,10 @@ def pieces_for(args, rank:int, critic=None) -> list: # `Piece`s
     from tqdm import tqdm
 
     from musiclm.encoders import make_encoder
-    from musiclm.generator import same_tokens
+    from musiclm.generator import check_same_vocab
     from musiclm.sampling import gather_pieces, sample
     model = open_model(args.generator, 'generator')
-    if critic is not None: same_tokens(critic, model.vocab, model.encoding, MISREADS.format('critic'), composers=False)
+    if critic is not None: check_same_vocab(critic, model.vocab, model.encoding, MISREADS.format('critic'), composers=False)
     encoder, k = make_encoder(model.encoding, model.vocab.itos), max(num_distrib(), 1)
     prompts, names = prompts_for(args, model, encoder)
     with tqdm(total=-(-args.n//k), unit='piece', disable=rank > 0) as bar:
@@ -540,12 +540,12 @@ def pieces_for(args, rank:int, critic=None) -> list: # `Piece`s
 def score(args):
     "The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all figures."
     from musiclm.encoders import make_encoder
-    from musiclm.generator import same_tokens
+    from musiclm.generator import check_same_vocab
     from musiclm.models import model_folder
     judge, generator = open_model(args.composer, 'composer'), None
     if (model_folder(args.source)/'model.json').is_file():
         generator = open_model(args.source, 'generator')
-        same_tokens(judge, generator.vocab, generator.encoding, MISREADS.format('composer'), composers=False)
+        check_same_vocab(judge, generator.vocab, generator.encoding, MISREADS.format('composer'), composers=False)
     pieces = read_pieces(args.source, make_encoder(judge.encoding, judge.vocab.itos)) if generator is None else None
     if args.store: score_beside(args, judge, generator, pieces)
     else: score_alone(args, judge, generator, pieces)
@@ -567,12 +567,12 @@ def scale_of(args, judge) -> str:
 def score_alone(args, judge, generator, pieces):
     "Print the score of clips of pieces, or of a generator that is given no prompts."
     from musiclm.composer import probabilities
-    from musiclm.critic import MARGIN, clips_of
+    from musiclm.critic import MARGIN, clips_of_pieces
     from musiclm.metrics import inception_score
     from musiclm.sampling import sample
     size = judge.clip_length + MARGIN
     if generator is not None: pieces = sample(generator, args.n, size, min_tokens=size, seed=args.seed)
-    clips, owner = clips_of(pieces, judge.clip_length)
+    clips, owner = clips_of_pieces(pieces, judge.clip_length)
     n, k = len(set(owner)), len(judge.labels)
     enough = f'{n} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
     if n < k:
@@ -645,10 +645,10 @@ def rule_of(text:str) -> dict: # 'temperature=0.9,top_k=none' -> options of `sam
 def save_leaderboard(table, encoder, out):
     "Write a leaderboard as CSV, picture and page."
     from musiclm.compare import plot_leaderboard
-    from musiclm.notes import write_whole
+    from musiclm.notes import atomic_write
     from musiclm.report import write_leaderboard
     out = Path(out)
-    write_whole(out/'leaderboard.csv', table.to_csv().encode())
+    atomic_write(out/'leaderboard.csv', table.to_csv().encode())
     save_plot(lambda: plot_leaderboard(table), out/'leaderboard.png')
     print(f'page: {write_leaderboard(table, encoder, out/"index.html")}')
 

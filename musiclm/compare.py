@@ -22,20 +22,20 @@ from fastcore.basics import noop, patch
 from tqdm import tqdm
 
 from . import __version__
-from .composer import composer_places, hear, judge_hash
+from .composer import composer_places, predict, judge_hash
 from .copying import CopyIndex, longest_copies, prompt_echoes
 from .corpus import Corpus
 from .corruptions import real_clips
-from .critic import MARGIN, clips_of, realness
+from .critic import MARGIN, clips_of_pieces, critic_scores
 from .encoders import make_encoder
-from .generator import token_nats
+from .generator import token_nll
 from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_weights, class_divergence, compression_ratio,
                              conditional_inception_score, describe, describe_structure, descriptor_distances, entropy, estimate_from,
                              frechet_distance, inception_score, kernel_distance, normalised_score, precision_recall_density_coverage,
                              stratum_codes, unique_ratio)
-from .models import bare_model
+from .models import unwrap_model
 from .ngram import NGram
-from .notes import write_whole
+from .notes import atomic_write
 from .sampling import held_out_prompts, sample
 
 # %% ../nbs/36_compare.ipynb #000b
@@ -43,11 +43,11 @@ def evaluate_lm(
     model, # A generator: a module, a `Learner`, or an n-gram model
     corpus:Corpus, # Pieces with a split
     split:str='test', # The split to measure on
-    **kwargs, # Further arguments of `token_nats`
+    **kwargs, # Further arguments of `token_nll`
 ) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, `n_tokens`, `n_notes`, `n_works`, `kept`
     "Held-out loss of a generator, with intervals clustered by work; `kept` is the share of notes that the tokens give back."
     rows = corpus.indices(split)
-    nats = token_nats(model, [corpus.tokens(i) for i in rows], **kwargs)
+    nats = token_nll(model, [corpus.tokens(i) for i in rows], **kwargs)
     about = corpus.manifest.iloc[rows]
     sums = np.array([[o.sum(dtype=float), len(o), n] for o, n in zip(nats, about['n_notes'])])
     ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit, strata=about['composer'])
@@ -87,8 +87,8 @@ def judge_clips(
     composers=None, # (n,) name of the composer of each prompt; None: `prompt_composer` of the pieces, if they say so
 ) -> Judged:
     "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary, or that does not know a composer."
-    model = bare_model(judge)
-    cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of(pieces, model.clip_length, 1)
+    model = unwrap_model(judge)
+    cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of_pieces(pieces, model.clip_length, 1)
     if not isinstance(pieces, np.ndarray):
         if pieces[0].encoder.vocab != model.vocab:
             raise ValueError('the judge has another vocabulary than the pieces: it cannot read them')
@@ -100,7 +100,7 @@ def judge_clips(
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
     if composers is not None: composers = composer_places(model, composers)[kept]
     encoder = make_encoder(model.encoding, model.vocab.itos)
-    tables, heard = [encoder.decode(c) for c in cut], hear(model, cut)
+    tables, heard = [encoder.decode(c) for c in cut], predict(model, cut)
     return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none, groups, composers,
                   len(pieces) - len(kept), np.asarray(kept))
 
@@ -175,7 +175,7 @@ def evaluate(
     got = pieces if isinstance(pieces, Judged) else judge_clips(pieces, judge, groups, composers)
     real = reference if isinstance(reference, Judged) else judge_clips(reference, judge, reference_groups, reference_composers)
     if floor is not None and ceiling is None: ceiling = inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
-    model, more = bare_model(judge), {}
+    model, more = unwrap_model(judge), {}
     if copies is not None:
         more = copying_figures(got, real, copies, make_encoder(model.encoding, model.vocab.itos))
         prompted = not isinstance(pieces, (Judged, np.ndarray)) and any(p.prompt_len > 1 for p in pieces)
@@ -205,7 +205,7 @@ def held_out_clips(
     seed:int,
 ) -> Judged:
     "Real clips under a judge. Raises ValueError on a judge of another vocabulary."
-    model = bare_model(judge)
+    model = unwrap_model(judge)
     if corpus.vocab != model.vocab: raise ValueError('the judge has another vocabulary than the corpus: it cannot read it')
     cut, info = real_clips(corpus, split, n, model.clip_length, prompt_tokens, seed=seed)
     return judge_clips(cut, judge, groups=info['work'], composers=info['composer'])
@@ -221,7 +221,7 @@ def references(
 ) -> tuple: # `Judged` real clips, `Score` of the floor, `Score` of the ceiling
     "What scores are set beside: clips of held-out works, and noise. Raises ValueError on a judge of another vocabulary."
     real = held_out_clips(judge, corpus, n, prompt_tokens, split, seed)
-    noise = judge_clips(floor_pieces(corpus, n, bare_model(judge).clip_length + MARGIN, seed), judge)
+    noise = judge_clips(floor_pieces(corpus, n, unwrap_model(judge).clip_length + MARGIN, seed), judge)
     return real, inception_score(noise.probs), inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
 
 # %% ../nbs/36_compare.ipynb #0015
@@ -231,7 +231,7 @@ def generator_hash(
     model, # A generator or its `Learner`
 ) -> str: # 12 hexadecimal digits
     "A name for exactly this generator: changes with any weight."
-    model = bare_model(model)
+    model = unwrap_model(model)
     arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()} if hasattr(model, 'state_dict') else model.state_arrays()
     h = hashlib.sha256(json.dumps([model.build, model.vocab.itos, model.encoding.to_json()], sort_keys=True, default=str).encode())
     for name in sorted(arrays): h.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
@@ -258,7 +258,7 @@ def kept(
     key = hashlib.sha256(json.dumps([PROTOCOL, what], sort_keys=True, default=str).encode()).hexdigest()[:24]
     place = Path(folder)/f'{key}.json'
     if place.is_file(): return json.loads(place.read_text())['result']
-    write_whole(place, json.dumps(dict(what=what, result=(result := make())), default=lambda x: x.item()).encode())
+    atomic_write(place, json.dumps(dict(what=what, result=(result := make())), default=lambda x: x.item()).encode())
     return result
 
 # %% ../nbs/36_compare.ipynb #0019
@@ -271,7 +271,7 @@ class Bench:
         n:int, prompt_tokens:int, split:str, seed:int, # Pieces a row, tokens of the prompts, whose works, of everything
         copies:CopyIndex=None, # None: of the corpus's training works
     ):
-        self.judge, self.critic, self.corpus = bare_model(judge), None if critic is None else bare_model(critic, 'critic'), corpus
+        self.judge, self.critic, self.corpus = unwrap_model(judge), None if critic is None else unwrap_model(critic, 'critic'), corpus
         self.n, self.seed = n, seed
         self.size = self.judge.clip_length + MARGIN # ends of notes that the prompt left sounding drop out of a clip
         self.prompts, self.where = held_out_prompts(corpus, split, n, prompt_tokens, seed)
@@ -293,7 +293,7 @@ class Bench:
         return sample(model, self.n, self.size, prompts=self.prompts, seed=self.seed, **{'min_tokens': self.size, **rule})
     def hear(self, pieces): return judge_clips(pieces, self.judge, self.where['work'], self.where['composer'])
     def judged(self, got): # JSON: what is known of each clip
-        real = None if self.critic is None else realness(self.critic, got.clips).tolist()
+        real = None if self.critic is None else critic_scores(self.critic, got.clips).tolist()
         return dict(probs=got.probs.tolist(), labels=got.labels.tolist(), works=got.groups.tolist(), copied=self.copied(got.clips), realness=real)
 
 # %% ../nbs/36_compare.ipynb #001a
@@ -303,7 +303,7 @@ def generator_figures(
     split:str='test', # Of the works to measure bits on
 ) -> dict:
     "Held-out nats a token and bits a note with intervals, and the number of parameters."
-    bare, figures = bare_model(model), evaluate_lm(model, corpus, split)
+    bare, figures = unwrap_model(model), evaluate_lm(model, corpus, split)
     n = sum(p.numel() for p in bare.parameters()) if hasattr(bare, 'parameters') else bare.n_params
     return columns_of('bits_per_note', figures['bits_per_note']) | columns_of('nats_per_token', figures['nats_per_token']) | dict(parameters=int(n))
 
@@ -317,7 +317,7 @@ def measure(self:Bench,
     begin = perf_counter()
     pieces = self.draw(model, **rule)
     speed = sum(len(p) - p.prompt_len for p in pieces)/(perf_counter() - begin)
-    got, card = self.hear(pieces), getattr(bare_model(model), 'card', {})
+    got, card = self.hear(pieces), getattr(unwrap_model(model), 'card', {})
     figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
                    train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit())
     return dict(self.judged(got), figures=figures, piece=pieces[0].as_json())

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .corpus import Corpus, clips
 from .notes import note_table, table_rows
-from .sampling import Piece, in_turn
+from .sampling import Piece, stratified_order
 from .show import plot_roll
 
 # %% ../nbs/32_copying.ipynb #ab5d2f10
@@ -341,7 +341,7 @@ def human_copying(
     "What held-out works share with training works. Raises `ValueError` where no work of the split is long enough."
     cut, where = clips(corpus, length, split, per_piece=8, seed=seed)
     if not len(cut): raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')
-    rows = in_turn(where, seed=seed)[:n]
+    rows = stratified_order(where, seed=seed)[:n]
     found = longest_copies(cut[rows], index, corpus.encoder, **kwargs)
     found[['by', 'of_work']] = where.iloc[rows][['composer', 'work']].to_numpy()
     found.attrs['limit'] = {k: float(found[k].quantile(level)) for k in ('length', 'share')}

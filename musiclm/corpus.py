@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .notes import forward_names, note_table, whole_folder
+from .notes import forward_names, note_table, atomic_folder
 from .midi import place_notes
 from .scores import read_tracks, true_velocity
 from .tokens import EncodingConfig, NotewiseEncoder
@@ -71,7 +71,7 @@ def indices(self:Corpus,
 
 # %% ../nbs/15_corpus.ipynb #5212f1b2
 @patch
-def some(self:Corpus,
+def sample(self:Corpus,
     most:int, # At most so many
 ) -> list: # Rows of the manifest, evenly spread
     "A sample of the pieces, always the same."
@@ -168,7 +168,7 @@ def save(self:Corpus,
     folder, # Where to; replaced if it is a corpus
 ) -> Path:
     "Write the corpus to a folder, which appears whole or not at all; raises ValueError rather than replace anything else."
-    with whole_folder(folder, 'manifest.parquet') as new:
+    with atomic_folder(folder, 'manifest.parquet') as new:
         write_tokens(new/'tokens.npy', [self.store])
         write_about(new, self.manifest, self.encoder, self.errors, self.sources)
     return Path(folder)
@@ -261,7 +261,7 @@ def toy_corpus(
 
 # %% ../nbs/15_corpus.ipynb #cfdcf383
 @patch
-def halves(self:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
+def split_train_halves(self:Corpus) -> Corpus: # Training works are in the split 'train' or 'other'
     "Every second training work of each composer goes over to the split 'other'."
     half, m = self.select(range(len(self))), self.manifest
     works = m[m['split'] == 'train'].drop_duplicates('work').sort_values(['composer', 'work'])
@@ -342,7 +342,7 @@ def read_for(
 
 # %% ../nbs/15_corpus.ipynb #d754ccb4
 @lru_cache(1)
-def usual_encoder(): return NotewiseEncoder()
+def default_encoder(): return NotewiseEncoder()
 
 # %% ../nbs/15_corpus.ipynb #7bb5f898
 def encode_file(
@@ -356,5 +356,5 @@ def encode_file(
     composer=None, # Who wrote it, where the encoding has composers
 ) -> np.ndarray: # uint16 ids, from `xxbos` to `xxeos`; raises `ScoreError`
     "Encode a score."
-    encoder = encoder or usual_encoder()
+    encoder = encoder or default_encoder()
     return encode_columns(read_for(encoder, path, part_map, tune, max_gap, tempo_grid, cache), encoder, composer)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .corpus import Corpus, piece_clips
-from .sampling import in_turn
+from .sampling import stratified_order
 
 # %% ../nbs/31_corruptions.ipynb #7a303db5
 def pitch_noise(
@@ -157,7 +157,7 @@ def add_notes(notes, level, chance, other=None): # `level`: new notes for each t
     return pd.concat([notes, new.assign(pitch=pitch)], ignore_index=True)
 
 # %% ../nbs/31_corruptions.ipynb #24e7da98
-LESSONS = dict(swap_pitches=swap_pitches, swap_durations=swap_durations, shift_voice=shift_voice,
+TRAIN_CORRUPTIONS = dict(swap_pitches=swap_pitches, swap_durations=swap_durations, shift_voice=shift_voice,
                roll_chords=roll_chords, transpose_voice=transpose_voice, warp=warp, splice=splice, stutter=stutter,
                add_notes=add_notes)
 
@@ -169,7 +169,7 @@ def invert(notes, level, chance, other=None): # `level`: share of the spans
     return notes.assign(pitch=np.where(hit[at], 2*axis - notes['pitch'], notes['pitch']))
 
 # %% ../nbs/31_corruptions.ipynb #d059975b
-KEPT_BACK = dict(invert=invert)
+HELDOUT_CORRUPTIONS = dict(invert=invert)
 
 # %% ../nbs/31_corruptions.ipynb #3bc4b879
 def real_clips(
@@ -189,7 +189,7 @@ def real_clips(
             found.append(clip); where.append((i, corpus.manifest['composer'][i], corpus.manifest['work'][i]))
     if not found: raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')
     info = pd.DataFrame(where, columns=['piece', 'composer', 'work'])
-    order = in_turn(info, seed=seed)[:n]
+    order = stratified_order(info, seed=seed)[:n]
     return np.stack(found)[order], info.iloc[order].reset_index(drop=True)
 
 # %% ../nbs/31_corruptions.ipynb #e648a2ae
@@ -212,7 +212,7 @@ def passages(
         rows += [(i, int((t['onset'] + t['duration']).max()) if len(t) else 0, m['composer'][i], m['work'][i]) for t in before]
     if not rows: raise ValueError(f'no piece of split {split!r} gives a clip of {length + SPARE} tokens: use shorter clips')
     table = pd.DataFrame(rows, columns=['piece', 'step', 'composer', 'work'])
-    return table.iloc[in_turn(table, n, seed)].reset_index(drop=True)
+    return table.iloc[stratified_order(table, n, seed)].reset_index(drop=True)
 
 # %% ../nbs/31_corruptions.ipynb #7ddcd487
 def cut_at(
@@ -251,13 +251,13 @@ def corrupt_clips(
 # %% ../nbs/31_corruptions.ipynb #2769c6f6
 NO_COMPOSER = 'no composer'
 
-def spoilt_clips(
+def corrupted_clips(
     corpus:Corpus, # Pieces with a split
     split:str, # Clips come from the works of this split
     n:int, # Clips wanted; there may be fewer
     length:int=256, # Tokens a clip
     prompt_tokens:int=64, # None begins before so many tokens
-    families:dict=LESSONS, # Corruptions by name
+    families:dict=TRAIN_CORRUPTIONS, # Corruptions by name
     levels:tuple=(0., 1.), # Lowest and highest
     seed:int=0, # Seed of everything
 ) -> tuple: # (n, length) uint16, and a DataFrame: piece, composer, work, corruption, level, label

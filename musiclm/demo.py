@@ -27,16 +27,16 @@ from tqdm import tqdm
 from . import __version__
 from .callbacks import KeepCopies, MusicalInceptionScore
 from .composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
-                              composer_figures, composer_learner, hear, judge_hash, probabilities)
+                              evaluate_composer, composer_learner, predict, judge_hash, probabilities)
 from .corpus import Corpus
 from .build import music21_corpus
 from .corruptions import corrupt_clips, passages, real_clips, shuffle_bars
-from .critic import (clips_of, critic_clips, critic_figures, critic_learner, generated_clips, rank, save_clips)
+from .critic import (clips_of_pieces, critic_clips, evaluate_critic, critic_learner, generated_clips, rank, save_clips)
 from .data import classifier_dataloaders, lm_dataloaders
 from .generator import generator_learner
 from .compare import evaluate_lm
 from .metrics import conditional_inception_score, inception_score, normalised_score
-from .models import READY, load_model, save_model
+from .models import PRETRAINED, load_model, save_model
 from .ngram import NGram
 from .notes import replace_dir
 from .report import write_json, write_report
@@ -130,7 +130,7 @@ class Demo:
     @cached_property
     def corpus(self): return Corpus.load(self.work/'corpus')
     def model(self, name): # A ready one, or one that this run trained
-        return load_model(READY[name] if self.settings.ready else self.work/'models'/name, self.device)
+        return load_model(PRETRAINED[name] if self.settings.ready else self.work/'models'/name, self.device)
     @cached_property
     def judge(self): return self.model('composer')
     @cached_property
@@ -160,8 +160,8 @@ def run_composer(self:Demo):
     history = fit(learn, s.composer_epochs, self.pace)
     calibrate_judge(learn, cut, info)
     labels, test = learn.model.labels, (info['split'] == 'test').to_numpy()
-    found = composer_figures(hear(learn, cut[test]).given, info[test], labels)
-    base = composer_figures(baseline_probabilities(cut, info, c.encoder, labels), info[test], labels)
+    found = evaluate_composer(predict(learn, cut[test]).given, info[test], labels)
+    base = evaluate_composer(baseline_probabilities(cut, info, c.encoder, labels), info[test], labels)
     del base['confusion']
     save_model(learn, self.work/'models/composer', data='built-in corpus, training works', history=history)
     for k in ('log_loss', 'macro_f1'): self.pace.say(f'    {k} {found[k]}, of the histograms {base[k]}')
@@ -191,11 +191,11 @@ def run_ready(self:Demo):
     "Instead of training: what the ready models are worth on works that they never saw."
     s, c = self.settings, self.corpus
     clips, info = real_clips(c, 'test', s.judge_clips, s.clip_length, s.prompt_tokens, seed=s.seed)
-    composer, generator = composer_figures(hear(self.judge, clips).given, info, self.judge.labels), evaluate_lm(self.generator, c)
+    composer, generator = evaluate_composer(predict(self.judge, clips).given, info, self.judge.labels), evaluate_lm(self.generator, c)
     for k in ('log_loss', 'macro_f1'): self.pace.say(f'    judge: {k} {composer[k]}')
     self.pace.say(f'    generator: held-out nats a token {generator["nats_per_token"]}, bits a note {generator["bits_per_note"]}')
     return dict(composer=dict(**composer, labels=self.judge.labels, temperature=self.judge.temperature), generator=generator,
-                models={k: READY[k] for k in ('generator', 'composer', 'critic')})
+                models={k: PRETRAINED[k] for k in ('generator', 'composer', 'critic')})
 
 # %% ../nbs/42_demo.ipynb #0012
 @patch
@@ -271,7 +271,7 @@ def run_critic(self:Demo):
     history = fit(learn, s.critic_epochs, self.pace, start)
     valid = (info['split'] == 'valid').to_numpy()
     calibrate(learn, cut[valid], info['label'][valid])
-    found = critic_figures(learn, cut, info, c.encoder)
+    found = evaluate_critic(learn, cut, info, c.encoder)
     save_model(learn, self.work/'models/critic', data='clips of the built-in corpus and of two checkpoints', history=history)
     self.pace.say(f'    AUC {found["auc"]}; ' + ', '.join(f'{k} {v}' for k, v in found['baselines'].items()))
     return dict(critic=dict(**found, history=history))
@@ -303,7 +303,7 @@ def run_judgement(self:Demo):
     luck = random.Random(s.seed).sample(range(len(pieces)), len(pieces)//5)
     for name, chosen in ((f'all {len(pieces)} pieces', pieces), (f"critic's top {len(luck)}", pieces[:len(luck)]),
                          (f'a random {len(luck)}', [pieces[i] for i in luck])):
-        cut, owner = clips_of(chosen, s.clip_length)
+        cut, owner = clips_of_pieces(chosen, s.clip_length)
         sets.append((name, cut, [chosen[i].info for i in owner], 'generated'))
     for name, cut, info, role in sets:
         of = (lambda k: [o[f'prompt_{k}'] for o in info]) if role == 'generated' else (lambda k: list(info[k]))
@@ -325,7 +325,7 @@ def run_judgement(self:Demo):
 @patch
 def guess(self:Demo, pieces):
     "Put the judge's guess of the composer, pooled over a piece's clips, into `info`."
-    cut, owner = clips_of(pieces, self.settings.clip_length)
+    cut, owner = clips_of_pieces(pieces, self.settings.clip_length)
     p = probabilities(self.judge, cut)
     for i, piece in enumerate(pieces):
         if (owner == i).any(): piece.info['composer'] = dict(zip(self.judge.labels, p[owner == i].mean(0).tolist()))

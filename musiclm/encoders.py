@@ -248,7 +248,7 @@ def read_types(self:MidiTokEncoder):
     self.shortest = min(times, key=lambda t: steps_of(t, self.config.steps_per_beat), default=None)
 
 # %% ../nbs/13_encoders.ipynb #11a35a08
-class Tidied:
+class TokenRepair:
     "Base tokens put in order one by one: `texts`, and which id each came from in `owner`."
     def __init__(self, encoder:MidiTokEncoder):
         self.encoder, self.texts, self.owner, self.last = encoder, [], [], None
@@ -284,7 +284,7 @@ class Tidied:
 
 # %% ../nbs/13_encoders.ipynb #7dc37145
 @patch
-def close(self:Tidied):
+def close(self:TokenRepair):
     "Drop what is left of an unfinished note at the end, and end what sounds."
     while self.texts and self.last not in self.encoder.complete | (TIME_TYPES - {'Position'}):
         if self.last in ('NoteOn', 'DrumOn'):
@@ -325,7 +325,7 @@ def decode(self:MidiTokEncoder,
 ) -> pd.DataFrame: # Note table with `attrs['dropped']`, the number of tokens without meaning
     "Decode token ids to a note table; never raises on the order or the values of the ids."
     ids = np.asarray(ids, np.int64).ravel()
-    stops, tidy = np.flatnonzero(ids == EOS), Tidied(self)
+    stops, tidy = np.flatnonzero(ids == EOS), TokenRepair(self)
     read = ids[:stops[0]] if len(stops) else ids
     n_meant = int((ids != PAD).sum() - (len(stops) > 0) - (len(read) > 0 and read[0] == BOS))
     read = read[(read > EOS) & (read < len(self.vocab))]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import PART_TRACKS, table_rows, write_whole
+from .notes import PART_TRACKS, table_rows, atomic_write
 
 # %% ../nbs/04_musicxml.ipynb #e851abd8
 NOTE_VALUES = [Fraction(a, b) for a, b in ((4, 1), (3, 1), (2, 1), (3, 2), (4, 3), (1, 1), (3, 4), (2, 3), (1, 2), (3, 8), (1, 3),
@@ -175,4 +175,4 @@ def write_musicxml(
 ) -> Path: # The path written
     "Write a note table as a compressed MusicXML score, which notation programs open and print."
     if Path(path).suffix != '.mxl': raise ValueError(f'{path}: the name of compressed MusicXML ends in .mxl')
-    return write_whole(path, musicxml(notes, title))
+    return atomic_write(path, musicxml(notes, title))

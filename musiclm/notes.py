@@ -100,7 +100,7 @@ def transpose(
     return moved
 
 # %% ../nbs/00_notes.ipynb #000d
-def write_whole(
+def atomic_write(
     path, # Where the file shall be; missing folders are made
     data:bytes,
 ) -> Path:
@@ -115,7 +115,7 @@ def write_whole(
     return path
 
 # %% ../nbs/00_notes.ipynb #504d534e
-def check_place(
+def check_output_folder(
     path, # Where a folder shall be
     mark:str, # File that marks a folder that may be replaced
 ):
@@ -143,13 +143,13 @@ def replace_dir(
 
 # %% ../nbs/00_notes.ipynb #8907aa3b
 @contextmanager
-def whole_folder(
+def atomic_folder(
     path, # Where the folder shall be; missing folders above it are made
     mark:str, # File that it will hold, and that a folder must hold to be replaced
 ):
     "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` where that can't be."
     path = Path(path).resolve()
-    check_place(path, mark)
+    check_output_folder(path, mark)
     new = path.with_name(f'.{path.name}.new{os.getpid()}')
     try:
         new.mkdir(parents=True)
@@ -187,7 +187,7 @@ def write_midi(
     bpm:float=None, # Beats a minute; None: as the table's `attrs['tempos']` say, else 120
 ) -> Path: # The path written
     "Write a note table as a MIDI file with one track a part."
-    return write_whole(path, to_symusic(notes, bpm).dumps_midi())
+    return atomic_write(path, to_symusic(notes, bpm).dumps_midi())
 
 # %% ../nbs/00_notes.ipynb #0012
 MAX_BEATS = 100_000  # fourteen hours

@@ -21,13 +21,13 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from .corpus import Corpus
-from .critic import MARGIN, realness
+from .critic import MARGIN, critic_scores
 from .encoders import make_encoder
 from .metrics import Estimate, auc, bootstrap_weights, estimate_from
-from .models import bare_model
-from .notes import write_whole
+from .models import unwrap_model
+from .notes import atomic_write
 from .report import check_page_place, page_style, write_json
-from .sampling import Piece, in_turn, sample
+from .sampling import Piece, stratified_order, sample
 from .show import data_uri, encode_audio, render_audio
 
 # %% ../nbs/41_quiz.ipynb #03ccb132
@@ -48,7 +48,7 @@ def held_out_works(
     "One piece of each test work that is long enough, composers in turn."
     m = corpus.manifest
     m = m[(m['split'] == 'test') & (m['n_tokens'] > reach(length, prompt_tokens))]
-    return m.iloc[in_turn(m, seed=seed)].drop_duplicates('work') if len(m) else m
+    return m.iloc[stratified_order(m, seed=seed)].drop_duplicates('work') if len(m) else m
 
 # %% ../nbs/41_quiz.ipynb #f0dec0d0
 def opened(
@@ -72,7 +72,7 @@ def generated_pieces(
     **rule, # As of `sample`
 ) -> list[Piece]: # `info` names generator, and composer and work of the opening
     "Pieces that go on from openings of different works. Raises `ValueError` where there are too few works."
-    if other := [k for k, m in generators.items() if bare_model(m, 'generator').vocab != corpus.vocab]:
+    if other := [k for k, m in generators.items() if unwrap_model(m, 'generator').vocab != corpus.vocab]:
         raise ValueError(f'the store has another vocabulary than generator {other[0]}')
     rows = list(held_out_works(corpus, length, prompt_tokens, seed).itertuples())
     if len(rows) < 2*n:
@@ -476,7 +476,7 @@ def make_quiz(
     key = quiz_key(clips, real[0].encoder)
     page = quiz_html(key, *clip_sounds(clips, bpm, soundfont, workers), title)
     write_json(key, path.with_suffix('.key.json'))
-    return write_whole(path, page.encode())
+    return atomic_write(path, page.encode())
 
 # %% ../nbs/41_quiz.ipynb #badfe203
 def answer_rows(
@@ -582,16 +582,16 @@ def critic_on(
     critic, # From `critic_learner`
     clips:pd.DataFrame, # From `clip_table`
     keys:dict, # Keys by the name of the quiz
-) -> pd.DataFrame: # The clips with a known key, and `realness`
+) -> pd.DataFrame: # The clips with a known key, and `critic_scores`
     "What a critic thinks of the clips of quizzes."
-    model, parts = bare_model(critic, 'critic'), []
+    model, parts = unwrap_model(critic, 'critic'), []
     encoder = make_encoder(model.encoding, model.vocab.itos)
     for quiz, rows in clips.groupby('quiz'):
         if quiz not in keys: continue
         if keys[quiz]['encoding'] != json.loads(encoder.config.to_json()):
             raise ValueError(f'the critic reads another encoding than that of quiz {quiz}')
         ids = [encoder.from_text(keys[quiz]['clips'][c - 1]['tokens']) for c in rows['clip']]
-        parts.append(rows.assign(realness=realness(model, np.stack([np.asarray(o, np.uint16) for o in ids]))))
+        parts.append(rows.assign(realness=critic_scores(model, np.stack([np.asarray(o, np.uint16) for o in ids]))))
     if not parts: raise ValueError('a critic needs the key of the quiz: give quiz.key.json among the files')
     return pd.concat(parts, ignore_index=True)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import ScoreError, to_symusic, write_midi, write_whole
+from .notes import ScoreError, to_symusic, write_midi, atomic_write
 from .scores import read_score
 from .musicxml import musicxml
 from .sampling import Piece
@@ -44,7 +44,7 @@ def write_json(
     path, # File to write
 ) -> Path: # The path
     "Write figures as JSON, whole or not at all."
-    return write_whole(path, (json.dumps(plain(metrics), indent=1, ensure_ascii=False)+'\n').encode())
+    return atomic_write(path, (json.dumps(plain(metrics), indent=1, ensure_ascii=False)+'\n').encode())
 
 # %% ../nbs/40_report.ipynb #0009
 def with_interval(
@@ -310,7 +310,7 @@ function arrange() {
   cards.sort((a, b) => order(a.dataset, b.dataset) || a.dataset.rank - b.dataset.rank);
   byId('list').append(...cards);
   for (const card of cards) card.hidden = (who && card.dataset.composer !== who) ||
-    ['critic', 'score'].some(k => +value('least-' + k) > 0 && +card.dataset[k] < +value('least-' + k));
+    ['critic', 'score'].sample(k => +value('least-' + k) > 0 && +card.dataset[k] < +value('least-' + k));
   byId('shown').value = `${shown().length} of ${cards.length} pieces`;
   if (here?.hidden) { audioOf(here)?.pause(); here.classList.remove('here'); here = null; }
 }
@@ -817,7 +817,7 @@ def write_report(
     parts = sorted({int(p) for o in pieces for p in o.notes.part.unique()})
     body = ''.join(make(metrics) for make in (score_section, generator_section, composer_section, critic_section))
     body += pieces_section(cards, n_best, parts, any(o.prompt_steps for o in pieces), judged)
-    return write_whole(page, page_html(body, head, footer_html(metrics, len(pieces), bpm), title).encode())
+    return atomic_write(page, page_html(body, head, footer_html(metrics, len(pieces), bpm), title).encode())
 
 # %% ../nbs/40_report.ipynb #2d69c4d0
 def downloads(
@@ -941,4 +941,4 @@ def write_leaderboard(
             f'<section id="all"><h2>Every row, to read and to hear</h2>{cards}</section>')
     foot = f'<footer><div class="wrap">Corpus {a["corpus_hash"]}, critic {a["critic_hash"] or "none"}. This page is one file and needs no network.</div></footer>'
     page = page_html(body, head, foot, 'Leaderboard').replace('</style>', f'{BOARD_STYLE}</style>', 1)
-    return write_whole(path, page.encode())
+    return atomic_write(path, page.encode())

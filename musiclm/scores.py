@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import ScoreError, as_table, write_whole
+from .notes import ScoreError, as_table, atomic_write
 from .midi import NoteColumns, Tracks, midi_tracks, place_notes, read_bytes
 from .notated import ONE_AT_A_TIME, notated_tracks
 
@@ -130,4 +130,4 @@ def remembered_tracks(
 # %% ../nbs/03_scores.ipynb #41f2a0ad
 def remember(path:Path, data:bytes):
     "Keep `data` for the next time; where that can't be, there is no next time."
-    with contextlib.suppress(OSError): write_whole(path, data)
+    with contextlib.suppress(OSError): atomic_write(path, data)

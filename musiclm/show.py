@@ -27,7 +27,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, decimate, lfilter
 
-from .notes import note_table, table_rows, write_whole
+from .notes import note_table, table_rows, atomic_write
 from .midi import in_seconds
 
 # %% ../nbs/05_show.ipynb #0006
@@ -250,7 +250,7 @@ def mended_soundfont(
     for folder in (Path(platformdirs.user_cache_dir('musiclm')), spare):
         path = folder/name
         if path.is_file() and path.stat().st_size == len(mended): return str(path)
-        try: return str(write_whole(path, mended))
+        try: return str(atomic_write(path, mended))
         except OSError: continue
     raise ValueError(f'cannot write the tuned SoundFont {name}: neither cache nor temporary directory can be written')
 

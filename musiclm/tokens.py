@@ -357,7 +357,7 @@ class Encoder:
         if bins := self.config.tempo_bins:
             changes = tempo_changes(from_first(tempos, cols[0]), (onset + duration).max(initial=0), bins)
             kept.attrs['tempos'] = told_tempos(changes, bins)
-        if composer := self.known_composer(notes.attrs.get('composer')): kept.attrs['composer'] = composer
+        if composer := self.find_composer(notes.attrs.get('composer')): kept.attrs['composer'] = composer
         return kept
 
 # %% ../nbs/10_tokens.ipynb #eca6ca6a
@@ -385,7 +385,7 @@ def told_tempos(
 
 # %% ../nbs/10_tokens.ipynb #63484a52
 @patch
-def known_composer(self:Encoder,
+def find_composer(self:Encoder,
     composer, # A name, or None
 ) -> str: # As the encoding spells it, or None
     "A composer that has a token."
@@ -394,7 +394,7 @@ def known_composer(self:Encoder,
 
 # %% ../nbs/10_tokens.ipynb #8e82bf53
 @patch
-def told_composer(self:Encoder,
+def composer_of(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
 ) -> str: # None where the second token is no composer behind `xxbos`
     "Whose token stands at its place."
@@ -409,7 +409,7 @@ def opening(self:Encoder,
 ) -> np.ndarray: # `[xxbos]`, or `[xxbos, composer]`; uint16
     "What a piece begins with; raises `ValueError` on a composer that has no token."
     if composer is None: return np.array([BOS], np.uint16)
-    if not (slug := self.known_composer(composer)):
+    if not (slug := self.find_composer(composer)):
         known = ', '.join(self.config.composers) or 'none: encode with composer tokens'
         raise ValueError(f'the encoding knows no composer {composer!r}; it knows {known}')
     return np.array([BOS, self.composers.start + self.config.composers.index(slug)], np.uint16)
@@ -421,7 +421,7 @@ def name_composer(self:Encoder,
     composer, # A name, or None
 ) -> np.ndarray: # Token ids, uint16
     "Put the token of a composer behind `xxbos`; where there is none, the ids stay as they are."
-    return np.r_[self.opening(composer), ids[1:]] if self.known_composer(composer) else ids
+    return np.r_[self.opening(composer), ids[1:]] if self.find_composer(composer) else ids
 
 # %% ../nbs/10_tokens.ipynb #0017
 class NotewiseEncoder(Encoder):
@@ -560,7 +560,7 @@ def decode(self:NotewiseEncoder,
     ids = np.asarray(ids, np.int64).ravel()
     stops = np.flatnonzero(ids == EOS)
     read = ids[:stops[0]] if len(stops) else ids
-    composer = self.told_composer(read)
+    composer = self.composer_of(read)
     n_meant = (ids != PAD).sum() - (len(stops) > 0) - (len(read) > 0 and read[0] == BOS) - (composer is not None)
     read = read[(read >= 0) & (read < len(self.vocab))]
     step = self.wait_of[read].cumsum()
@@ -687,7 +687,7 @@ def transpose(self:Encoder,
 
 # %% ../nbs/10_tokens.ipynb #002a
 @patch
-def told_before(self:Encoder,
+def state_before(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of a token
 ) -> np.ndarray: # Token ids
@@ -696,7 +696,7 @@ def told_before(self:Encoder,
 
 # %% ../nbs/10_tokens.ipynb #f22902a8
 @patch
-def told_before(self:NotewiseEncoder,
+def state_before(self:NotewiseEncoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of a token
 ) -> np.ndarray: # Token ids: the last loudness of each part, and the last tempo
@@ -715,7 +715,7 @@ def clip(self:Encoder,
 ) -> np.ndarray: # uint16 array of `length` ids, or None where the piece ends too soon
     "Cut `length` tokens from a piece at `start`: decoded, encoded again, without `xxbos`, `xxeos` and the composer."
     for reach in (length + 128, len(ids)): # as long as needed, for speed, then all there is
-        notes = self.decode(np.r_[self.told_before(ids, start), ids[start:start + reach]])
+        notes = self.decode(np.r_[self.state_before(ids, start), ids[start:start + reach]])
         notes.attrs.pop('composer', None)
         cut = self.again(notes)[1:-1]
         whole = start + reach >= len(ids)

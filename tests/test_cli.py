@@ -666,7 +666,7 @@ def shelf(place, monkeypatch):
     "The tiny models of these tests in the place of those that come with the library."
     for name, trained in {'lstm-small': 'gen', 'composer': 'who', 'critic': 'critic'}.items():
         shutil.copytree(place/trained, place/'deep'/'ready'/name)
-    monkeypatch.setattr('musiclm.models.ready_folder', lambda: place/'deep'/'ready')
+    monkeypatch.setattr('musiclm.models.pretrained_folder', lambda: place/'deep'/'ready')
 
 
 def test_ready_models_are_taken_where_none_is_named(place, shelf, capsys):
@@ -711,7 +711,7 @@ def test_no_answer_to_the_demo_is_one_line(monkeypatch, capsys):
 
 
 def test_a_quiz_takes_ready_models_by_name(place, tmp_path, monkeypatch):
-    monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path)
+    monkeypatch.setattr('musiclm.models.pretrained_folder', lambda: tmp_path)
     shutil.copytree(place/'gen', tmp_path/'of-the-package')
     toy_corpus(n=160, beats=96).save(tmp_path/'store') # works enough, and long enough
     assert call('quiz --pieces of-the-package --n 4 --length 32 --prompt-tokens 16 --store', tmp_path/'store', '--out', tmp_path/'quiz.html') == 0

@@ -6,7 +6,7 @@ import pytest
 from distributed import LocalCluster
 
 from musiclm.corpus import toy_corpus
-from musiclm.build import Job, encode_job, folder_corpus, seen
+from musiclm.build import Job, encode_job, folder_corpus, check_visible
 from musiclm.notes import transpose, write_midi
 from musiclm.tokens import NotewiseEncoder
 
@@ -66,4 +66,4 @@ def test_workers_that_do_not_see_the_scores(folder):
     path = str(folder/'alto'/'words.mid')
     job = Job('k', path, None, 'auto')
     answer = encode_job(job._replace(path='elsewhere/words.mid'), NotewiseEncoder(), dict(max_gap=64, tempo_grid='ticks', cache=None))
-    with pytest.raises(ValueError, match="do not see .*words.mid"): seen([job], [answer])
+    with pytest.raises(ValueError, match="do not see .*words.mid"): check_visible([job], [answer])

@@ -8,7 +8,7 @@ from musiclm import compare
 from musiclm.compare import Bench, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import clips, toy_corpus
-from musiclm.critic import clips_of, real_clips
+from musiclm.critic import clips_of_pieces, real_clips
 from musiclm.metrics import (compression_ratio, conditional_inception_score, describe_structure, descriptor_distances, frechet_distance,
                              inception_score, kernel_distance, normalised_score, unique_ratio)
 from musiclm.ngram import NGram
@@ -70,7 +70,7 @@ def pieces(corpus, ngram):
 
 
 def test_clips_follow_the_prompt_by_the_rule_that_cuts_real_clips(corpus, pieces):
-    cut, kept = clips_of(pieces, LENGTH, 1)
+    cut, kept = clips_of_pieces(pieces, LENGTH, 1)
     assert cut.shape == (12, LENGTH) and kept.tolist() == list(range(12))
     for c, p in zip(cut, pieces): assert np.array_equal(c, corpus.encoder.clip(p.ids, p.prompt_len, LENGTH))
 

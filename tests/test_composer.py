@@ -8,8 +8,8 @@ import torch
 from scipy.special import softmax
 
 from musiclm.composer import (Guess, baseline_probabilities, calibrate, calibrate_judge, clip_learner, composer_clips,
-                              composer_dataloaders, composer_figures, composer_learner, embeddings, hear, histograms, judge_hash,
-                              probabilities, run_clips, strangeness)
+                              composer_dataloaders, evaluate_composer, composer_learner, embeddings, predict, histogram_features, judge_hash,
+                              probabilities, run_clips, ood_score)
 from musiclm.corpus import clips, toy_corpus
 from musiclm.corruptions import NO_COMPOSER
 from musiclm.data import classifier_dataloaders
@@ -148,7 +148,7 @@ def test_training_repeats_under_a_seed(corpus, cut):
 def test_histograms_by_hand(corpus):
     enc = corpus.encoder
     x = np.stack([enc.from_text('v60 p40 wait1 v67 wait1 v60 p43'), enc.from_text('p90 p91 wait2 wait2 wait2 p30 v50')])
-    h = histograms(x, enc)
+    h = histogram_features(x, enc)
     V = len(enc.vocab)
     assert h.shape == (2, V + 98 + 98) and h[:, :V].sum(1).tolist() == [7, 7]
     assert h[0, enc.vocab.stoi['v60']] == 2 and h[1, enc.vocab.stoi['wait2']] == 3
@@ -170,12 +170,12 @@ def test_the_baseline_learns_and_keeps_the_order_of_classes(corpus):
 def test_figures_by_hand():
     p = np.array([[.8, .2], [.6, .4], [.3, .7], [.9, .1]])
     info = pd.DataFrame(dict(composer=list('abba'), work=list('wxyz'), piece=[0, 1, 2, 3]))
-    f = composer_figures(p, info, ['a', 'b'])
+    f = evaluate_composer(p, info, ['a', 'b'])
     assert f['confusion'].tolist() == [[2, 0], [1, 1]]
     assert f['accuracy'].value == f['piece_accuracy'].value == .75
     assert f['log_loss'].value == pytest.approx(-np.log([.8, .4, .7, .9]).mean())
     assert f['macro_f1'].value == pytest.approx((.8 + 2/3)/2)
-    pooled = composer_figures(p, info.assign(piece=[0, 1, 1, 2], work=list('wxxz')), ['a', 'b'])['piece_accuracy']
+    pooled = evaluate_composer(p, info.assign(piece=[0, 1, 1, 2], work=list('wxxz')), ['a', 'b'])['piece_accuracy']
     assert pooled.value == 1 and pooled.n == 3 # .45 against .55
 
 
@@ -202,7 +202,7 @@ def test_clips_of_a_judge_keep_to_their_splits(judged, corpus):
 
 def test_no_composer_is_spread_over_all(judged):
     learn, x, info = judged
-    p, none, e = hear(learn, x)
+    p, none, e = predict(learn, x)
     assert e == pytest.approx(embeddings(learn, x), abs=1e-6)
     z = run_clips(learn, x).astype(float)/learn.model.temperature
     assert z.shape == (len(x), 3) and learn.model.labels == ['alto', 'basso']
@@ -210,9 +210,9 @@ def test_no_composer_is_spread_over_all(judged):
     assert probabilities(learn, x) == pytest.approx(p*(1 - none[:, None]) + none[:, None]/2)
     noise = np.random.default_rng(0).permuted(x, axis=1)
     test = (info['split'] == 'test').to_numpy()
-    assert none[test].mean() < hear(learn, noise).none.mean()
+    assert none[test].mean() < predict(learn, noise).none.mean()
     without = make_learner_without(x, info)
-    assert (hear(without, x).none == 0).all() and not without.model.none
+    assert (predict(without, x).none == 0).all() and not without.model.none
 
 
 def make_learner_without(x, info):
@@ -225,7 +225,7 @@ def test_a_guess(judged, corpus, tmp_path):
     again = load_model(save_model(learn, tmp_path/'m'))
     assert float(again.limit) == float(learn.model.limit) < np.inf and judge_hash(again) == judge_hash(learn)
     valid = ((info['split'] == 'valid') & info['corruption'].isna()).to_numpy()
-    far = pd.Series(strangeness(again, embeddings(again, x[valid]))).groupby(info['piece'][valid].to_numpy()).median()
+    far = pd.Series(ood_score(again, embeddings(again, x[valid]))).groupby(info['piece'][valid].to_numpy()).median()
     assert far.quantile(.95) == pytest.approx(1)
     found = [again.guess(corpus.notes(i)) for i in corpus.indices('test')]
     assert [g.composers.index[0] for g in found] == list(corpus.manifest.composer[corpus.indices('test')])
@@ -234,7 +234,7 @@ def test_a_guess(judged, corpus, tmp_path):
     assert same.composers.to_dict() == found[0].composers.to_dict() and same.n == found[0].n > 1
     with pytest.raises(ValueError, match='too short'): again.guess(corpus.tokens(0)[:20])
     fresh = make_learner_without(x, info).model
-    assert np.isnan(strangeness(fresh, embeddings(fresh, x[:3]))).all() # nothing is usual before it is learnt
+    assert np.isnan(ood_score(fresh, embeddings(fresh, x[:3]))).all() # nothing is usual before it is learnt
     noise = np.r_[1, np.random.default_rng(1).integers(3, len(corpus.vocab), 400)]
     assert again.guess(noise).unlike_any and 'unlike any' in str(again.guess(noise)) and again.guess(noise).answer == 'unlike any'
 

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from musiclm.corpus import toy_corpus
-from musiclm.corruptions import (KEPT_BACK, LADDERS, LESSONS, NO_COMPOSER, corrupt_clips, onset_jitter, passages, pitch_noise,
-                                 real_clips, roll_chords, shift_voice, shuffle_bars, splice, spoilt_clips, stutter, upper, warp)
+from musiclm.corruptions import (HELDOUT_CORRUPTIONS, LADDERS, TRAIN_CORRUPTIONS, NO_COMPOSER, corrupt_clips, onset_jitter, passages, pitch_noise,
+                                 real_clips, roll_chords, shift_voice, shuffle_bars, splice, corrupted_clips, stutter, upper, warp)
 from musiclm.show import example_notes
 
-ALL = {**LADDERS, **LESSONS, **KEPT_BACK}
+ALL = {**LADDERS, **TRAIN_CORRUPTIONS, **HELDOUT_CORRUPTIONS}
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +22,7 @@ def seeded(k=0): return np.random.default_rng(k)
 
 
 def test_no_family_is_of_two_sorts():
-    assert len(ALL) == len(LADDERS) + len(LESSONS) + len(KEPT_BACK)
+    assert len(ALL) == len(LADDERS) + len(TRAIN_CORRUPTIONS) + len(HELDOUT_CORRUPTIONS)
     assert len({f.__name__ for f in ALL.values()}) == len(ALL)
 
 
@@ -112,10 +112,10 @@ def test_real_clips_and_spoilt_ones(corpus):
     x, info = real_clips(corpus, 'train', 40, 64, 16)
     assert x.shape == (40, 64) and x.dtype == np.uint16 and (x > 2).all() and info['composer'].value_counts().tolist() == [20, 20]
     assert (corpus.manifest['work'].to_numpy()[info['piece']] == info['work']).all()
-    y, bad = spoilt_clips(corpus, 'train', 400, 64, 16)
-    assert (y > 2).all() and set(bad['corruption']) == set(LESSONS)
+    y, bad = corrupted_clips(corpus, 'train', 400, 64, 16)
+    assert (y > 2).all() and set(bad['corruption']) == set(TRAIN_CORRUPTIONS)
     assert bad['level'].between(0, 1).all() and np.mean(bad['label'] == NO_COMPOSER) == pytest.approx(bad['level'].mean(), abs=.06)
-    assert np.array_equal(y, spoilt_clips(corpus, 'train', 400, 64, 16)[0])
+    assert np.array_equal(y, corrupted_clips(corpus, 'train', 400, 64, 16)[0])
     with pytest.raises(ValueError, match='no piece of split'): passages(corpus, 'nowhere', 3)
 
 

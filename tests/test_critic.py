@@ -6,9 +6,9 @@ import torch
 from musiclm import critic
 from musiclm.callbacks import MusicalInceptionScore
 from musiclm.corpus import toy_corpus
-from musiclm.critic import (baseline_realness, best_of, clips_of, critic_clips, critic_figures, critic_learner, generated_clips,
-                            load_clips, piece_realness, rank, real_clips, realness, save_clips)
-from musiclm.composer import histograms
+from musiclm.critic import (baseline_critic_scores, best_of, clips_of_pieces, critic_clips, evaluate_critic, critic_learner, generated_clips,
+                            load_clips, piece_critic_scores, rank, real_clips, critic_scores, save_clips)
+from musiclm.composer import histogram_features
 from musiclm.copying import CopyIndex
 from musiclm.data import classifier_dataloaders, lm_dataloaders
 from musiclm.generator import generator_learner
@@ -105,9 +105,9 @@ def test_no_clip_names_a_composer(prompt_tokens, constrain):
     reals, _ = real_clips(named, 'train', None, LENGTH, prompt_tokens - 1, per_piece=40) # from the first token behind xxbos on
     pieces = sample(announcer, 6, 300, constrain=constrain, random_freq=1., top_k=None, min_tokens=300)
     assert sum((p.ids >= enc.composers.start).sum() for p in pieces) >= 4 # it does write them
-    judged, _ = clips_of(pieces, LENGTH)
+    judged, _ = clips_of_pieces(pieces, LENGTH)
     for found in (fakes, reals, judged): assert found.max() < enc.composers.start and found.shape[1] == LENGTH
-    counts = histograms(np.r_[fakes, reals], enc)
+    counts = histogram_features(np.r_[fakes, reals], enc)
     assert (counts[:, enc.composers] == 0).all() and counts.shape[1] == len(enc.vocab) + 4*49
 
 
@@ -199,15 +199,15 @@ def learn(corpus, whistle):
 
 def test_a_critic_tells_a_whistle_from_music(corpus, learn):
     learn, x, info = learn
-    found, test = critic_figures(learn, x, info, corpus.encoder), (info['split'] == 'test').to_numpy()
+    found, test = evaluate_critic(learn, x, info, corpus.encoder), (info['split'] == 'test').to_numpy()
     assert found['auc'].value > .95 and set(found['by_generator']) == {'whistle, greedy'} and found['auc'].n == 24
     assert found['baselines']['pairs of tokens'].value > .95
-    p = realness(learn, x[test])
+    p = critic_scores(learn, x[test])
     assert p[info['label'][test] == 'real'].mean() > p[info['label'][test] == 'fake'].mean() + .3
 
 
 def test_each_real_clip_has_a_twin(corpus, ngram):
-    clips, prompts, about = critic.real_twins(corpus, 'test', None, LENGTH, PROMPT, seed=3)
+    clips, prompts, about = critic.paired_real_clips(corpus, 'test', None, LENGTH, PROMPT, seed=3)
     real, info = real_clips(corpus, 'test', None, LENGTH, PROMPT, seed=3)
     assert np.array_equal(clips, real) and about.equals(info)
     ids, seen = {i: ' '.join(map(str, corpus.tokens(i))) for i in set(about['piece'])}, 0
@@ -275,7 +275,7 @@ def test_every_critic_learns_and_comes_back_from_disk(two, made, reference, tmp_
     assert all(torch.equal(v, before[k]) for k, v in reference.state_dict().items()) # and what was given is as it was
     save_model(learn, tmp_path/'critic')
     back = load_model(tmp_path/'critic')
-    assert realness(back, made[0]) == pytest.approx(realness(learn, made[0]), abs=1e-6) and back.labels == ['fake', 'real']
+    assert critic_scores(back, made[0]) == pytest.approx(critic_scores(learn, made[0]), abs=1e-6) and back.labels == ['fake', 'real']
     assert {p.name for p in (tmp_path/'critic').iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'vocab.json'}
     if 'reference' in build:
         assert not back.train().reference.training and not any(p.requires_grad for p in back.reference.parameters())
@@ -283,7 +283,7 @@ def test_every_critic_learns_and_comes_back_from_disk(two, made, reference, tmp_
 
 def test_a_critic_hears_what_its_reference_makes_of_each_token(corpus, reference, made):
     x = torch.from_numpy(made[0].astype(np.int64))
-    signs, features = critic.listen(reference, x)
+    signs, features = critic.lm_features(reference, x)
     reference.reset()
     logits = reference(torch.cat([torch.ones(len(x), 1, dtype=torch.long), x[:, :-1]], 1))[0]
     p = logits.softmax(2)
@@ -291,7 +291,7 @@ def test_a_critic_hears_what_its_reference_makes_of_each_token(corpus, reference
     assert torch.allclose(signs[..., 0], -said.log(), atol=1e-4)
     assert torch.allclose(signs[..., 1].expm1(), (p > said[..., None]).sum(2).float(), atol=1e-3)
     assert torch.allclose(signs[..., 2], torch.distributions.Categorical(p).entropy(), atol=1e-4)
-    moments = critic.surprise_moments(reference, made[0])
+    moments = critic.nll_moments(reference, made[0])
     assert moments == pytest.approx(torch.stack([signs[..., 0].mean(1), signs[..., 0].var(1)], 1).numpy(), abs=1e-4)
 
 
@@ -347,7 +347,7 @@ def test_a_difference_of_areas_is_paired():
 def test_figures_by_kind_of_fake(corpus, learn, reference):
     learn, x, info = learn
     info = info.assign(held_out=info['rule'] == 'greedy')
-    found = critic_figures(learn, x, info, corpus.encoder, dict(tiny=reference))
+    found = evaluate_critic(learn, x, info, corpus.encoder, dict(tiny=reference))
     assert {'likelihood under tiny', 'mean and variance under tiny'} <= set(found['baselines'])
     assert set(found['by_kind']) == {'whistle, greedy', 'whistle', 'rule greedy'}
     for row in found['by_kind'].values():
@@ -364,10 +364,10 @@ def test_a_critic_has_two_labels(corpus, made):
 def test_baselines_learn_from_training_clips_alone(corpus, made):
     x, info = made
     train, y = (info['split'] == 'train').to_numpy(), (info['label'] == 'real').to_numpy()
-    scores = baseline_realness(x, y, train, corpus.encoder)
+    scores = baseline_critic_scores(x, y, train, corpus.encoder)
     assert all(s.shape == ((~train).sum(),) for s in scores.values())
     flipped = np.where(train, y, ~y)
-    for k, s in baseline_realness(x, flipped, train, corpus.encoder).items(): assert np.array_equal(s, scores[k])
+    for k, s in baseline_critic_scores(x, flipped, train, corpus.encoder).items(): assert np.array_equal(s, scores[k])
 
 
 def piece_at(encoder, pitch, n=60, prompt=1, prompt_pitch=30):
@@ -383,7 +383,7 @@ def judge(corpus): return HandCritic(corpus.encoder).eval()
 
 def test_clips_of_pieces_lie_behind_their_prompts(corpus):
     pieces = [piece_at(corpus.encoder, 70, n=80, prompt=30), piece_at(corpus.encoder, 72, n=3), piece_at(corpus.encoder, 74, n=24, prompt=9)]
-    x, owner = clips_of(pieces, LENGTH, per_piece=3)
+    x, owner = clips_of_pieces(pieces, LENGTH, per_piece=3)
     assert owner.tolist() == sorted(owner) and set(owner) == {0, 2} and (owner == 0).sum() == 3
     pitch = corpus.encoder.pitch_of[x]
     assert set(np.unique(pitch[owner == 0])) == {-1, 70} and set(np.unique(pitch[owner == 2])) == {-1, 74}
@@ -407,9 +407,9 @@ def test_a_piece_is_the_mean_of_its_clips_in_logits(corpus, judge, ngram):
 
     from musiclm.sampling import sample
     pieces = sample(ngram, 5, 250, min_tokens=250, random_freq=1.)
-    x, owner = clips_of(pieces, LENGTH)
-    z = logit(realness(judge, x))
-    assert piece_realness(judge, pieces) == pytest.approx([expit(z[owner == i].mean()) for i in range(5)])
+    x, owner = clips_of_pieces(pieces, LENGTH)
+    z = logit(critic_scores(judge, x))
+    assert piece_critic_scores(judge, pieces) == pytest.approx([expit(z[owner == i].mean()) for i in range(5)])
 
 
 def test_prompts_take_turns_and_no_piece_is_picked_twice(corpus, judge):

@@ -17,10 +17,10 @@ from fastai.callback.core import Callback
 from musiclm.cli import main
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, process_group, together
+from musiclm.generator import Checkpoints, generator_learner, process_group, distributed_context
 from musiclm.compare import evaluate_lm
 from musiclm.models import load_model, make_model, save_model
-from musiclm.notes import write_whole
+from musiclm.notes import atomic_write
 
 root = Path(__file__).resolve().parent.parent
 ARCHS = ('awd_lstm', 'transformer')
@@ -47,7 +47,7 @@ def learner(arch, bs, options=None, **kwargs):
 
 
 def fit(learn, epochs, *cbs):
-    with learn.no_bar(), learn.no_logging(), together(learn): learn.fit_one_cycle(epochs, cbs=cbs)
+    with learn.no_bar(), learn.no_logging(), distributed_context(learn): learn.fit_one_cycle(epochs, cbs=cbs)
     return learn
 
 
@@ -71,7 +71,7 @@ def work(out):
         keep(fit(learner('awd_lstm', 4), 3, Checkpoints(out/'kept')), out/f'resumed-{rank}')
         spoilt = learner('awd_lstm', 4)
         try: fit(spoilt, 3, Checkpoints(out/'spoilt-kept'), Spoil())
-        except ValueError as e: write_whole(out/f'spoilt-{rank}.txt', str(e).encode())
+        except ValueError as e: atomic_write(out/f'spoilt-{rank}.txt', str(e).encode())
         torch.distributed.barrier()
         safetensors.torch.save_file({n: p.detach() for n, p in spoilt.model.named_parameters()}, out/f'spoilt-{rank}')
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclm.compare import leaderboard
-from musiclm.composer import baseline_probabilities, composer_learner, histograms, probabilities
+from musiclm.composer import baseline_probabilities, composer_learner, histogram_features, probabilities
 from musiclm.corpus import Corpus, clips, toy_corpus
-from musiclm.critic import baseline_realness, clips_of, generated_clips
+from musiclm.critic import baseline_critic_scores, clips_of_pieces, generated_clips
 from musiclm.data import RandomTranspose, classifier_dataloaders, lm_dataloaders
 from musiclm.encoders import (TOKENIZERS, MidiTokEncoder, make_encoder, miditok_encoder, read_tokenizer, tokenizer_text,
                               train_bpe)
@@ -106,7 +106,7 @@ def test_the_whole_pipeline(name, tmp_path):
     assert fakes.shape == (6, 40) and inception_score(probabilities(judge, fakes)).value >= 1
     grams = NGram.fit([corpus.tokens(i) for i in corpus.indices('train')], enc.vocab, enc.config, 2, transpositions=(0, 1))
     written = sample(grams, 4, 200, min_tokens=200, random_freq=1., top_k=None)
-    assert probabilities(judge, clips_of(written, 40, 1)[0]).shape == (4, 2)
+    assert probabilities(judge, clips_of_pieces(written, 40, 1)[0]).shape == (4, 2)
     if name in ('chordwise', 'TSD BPE'): # the longest way round
         board = leaderboard({'lstm': model, 'grams': grams}, judge, None, corpus, 6, 16, progress=False, settings={'': dict(random_freq=1., top_k=None)})
         assert set(board.index) == {'lstm', 'grams'} and (board['n'] == 6).all()
@@ -114,7 +114,7 @@ def test_the_whole_pipeline(name, tmp_path):
     base = baseline_probabilities(cut, told, enc, ['alto', 'basso'])
     assert base.shape == ((told['split'] == 'test').sum(), 2)
     both, real = np.concatenate([cut, fakes]), np.arange(len(cut) + 6) < len(cut)
-    scores = baseline_realness(both, real, np.arange(len(both))%2 == 0, enc)
+    scores = baseline_critic_scores(both, real, np.arange(len(both))%2 == 0, enc)
     assert all(np.isfinite(s).all() for s in scores.values())
 
 
@@ -134,7 +134,7 @@ def test_an_item_is_moved_as_a_whole_and_a_clip_keeps_its_length(name):
 
 
 def test_histograms_count_notes_of_any_encoding():
-    found = [histograms(enc.encode(tables()[0])[None], enc)[:, len(enc.vocab):] for enc in map(encoder, NAMES)]
+    found = [histogram_features(enc.encode(tables()[0])[None], enc)[:, len(enc.vocab):] for enc in map(encoder, NAMES)]
     assert all(np.array_equal(f, found[0]) for f in found)
     notes = NotewiseEncoder().normalise(tables()[0])
     assert found[0].sum() == len(notes) - 2 + len(notes) + notes['onset'].nunique() - 1 # intervals, durations, gaps

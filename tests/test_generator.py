@@ -12,7 +12,7 @@ from fastai.callback.core import Callback
 
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
-from musiclm.generator import RECIPES, Checkpoints, generator_learner, recipe, token_nats
+from musiclm.generator import HPARAMS, Checkpoints, generator_learner, default_hparams, token_nll
 from musiclm.compare import evaluate_lm
 from musiclm.models import ARCHS, load_model, make_classifier, make_model, save_model
 from musiclm.ngram import NGram
@@ -89,46 +89,46 @@ def test_training_lowers_held_out_loss_and_repeats_under_a_seed(corpus):
 
 
 def test_nats_are_those_of_the_steps(model, pieces):
-    for nats, p in zip(token_nats(model, pieces), pieces):
+    for nats, p in zip(token_nll(model, pieces), pieces):
         assert nats.shape == (len(p) - 1,) and nats == pytest.approx(by_step(model, p), abs=2e-4)
 
 
 @pytest.mark.parametrize('bs,window', [(1, 256), (3, 256), (100, 256), (4, 1000)])
 def test_nats_do_not_depend_on_the_batch(model, pieces, bs, window):
-    for a, b in zip(token_nats(model, pieces), token_nats(model, pieces, bs=bs, window=window)):
+    for a, b in zip(token_nll(model, pieces), token_nll(model, pieces, bs=bs, window=window)):
         assert a == pytest.approx(b, abs=2e-4)
 
 
 @pytest.mark.parametrize('window', [1, 7, 64])
 def test_an_lstm_hears_across_windows(lstm, pieces, window):
-    for a, b in zip(token_nats(lstm, pieces[1:5]), token_nats(lstm, pieces[1:5], bs=2, window=window)): assert a == pytest.approx(b, abs=2e-4)
+    for a, b in zip(token_nll(lstm, pieces[1:5]), token_nll(lstm, pieces[1:5], bs=2, window=window)): assert a == pytest.approx(b, abs=2e-4)
 
 
 def test_a_transformer_hears_at_least_one_window_back(corpus, pieces):
     t = random_model(corpus, 'transformer')
-    for a, p in zip(token_nats(t, pieces[1:5], window=40), pieces[1:5]): assert a[:80] == pytest.approx(by_step(t, p)[:80], abs=2e-4)
+    for a, p in zip(token_nll(t, pieces[1:5], window=40), pieces[1:5]): assert a[:80] == pytest.approx(by_step(t, p)[:80], abs=2e-4)
 
 
 def test_nats_do_not_depend_on_the_order_of_pieces(model, ngram, pieces):
     order = np.random.default_rng(0).permutation(len(pieces))
     for m in (model, ngram):
-        whole, mixed = token_nats(m, pieces, bs=3), token_nats(m, [pieces[i] for i in order], bs=3)
+        whole, mixed = token_nll(m, pieces, bs=3), token_nll(m, [pieces[i] for i in order], bs=3)
         for k, i in enumerate(order): assert mixed[k] == pytest.approx(whole[i], abs=2e-4)
 
 
 def test_nats_leave_the_model_as_it_was(model, pieces):
     model.train()
-    a = token_nats(model, pieces[:3])
+    a = token_nll(model, pieces[:3])
     assert model.training
     model.eval()
-    assert np.array_equal(a[0], token_nats(model, pieces[:3])[0]) and not model.training
+    assert np.array_equal(a[0], token_nll(model, pieces[:3])[0]) and not model.training
 
 
 def test_ngrams_are_measured_by_the_same_function(ngram, pieces):
-    for nats, p in zip(token_nats(ngram, pieces), pieces): assert nats == pytest.approx(by_step(ngram, p), abs=1e-4)
-    before = token_nats(ngram, pieces)[0].mean()
+    for nats, p in zip(token_nll(ngram, pieces), pieces): assert nats == pytest.approx(by_step(ngram, p), abs=1e-4)
+    before = token_nll(ngram, pieces)[0].mean()
     ngram.order = 1
-    assert token_nats(ngram, pieces)[0].mean() > before + .5
+    assert token_nll(ngram, pieces)[0].mean() > before + .5
     ngram.order = 3
 
 
@@ -158,7 +158,7 @@ def test_one_token_more_in_the_vocabulary_costs_its_logarithm(corpus):
 def test_a_learner_is_a_model(corpus, lstm, pieces):
     learn = generator_learner(lm_dataloaders(corpus, bs=2, device='cpu'), size='tiny')
     learn.model = lstm
-    assert np.array_equal(token_nats(learn, pieces)[0], token_nats(lstm, pieces)[0])
+    assert np.array_equal(token_nll(learn, pieces)[0], token_nll(lstm, pieces)[0])
 
 
 # Trainings that stop and go on
@@ -335,8 +335,8 @@ def test_fine_tuning_begins_as_the_saved_model(small, corpus, arch, as_what, tmp
     before = weights(old)
     new = generator_learner(lm_dataloaders(corpus, bs=8, seq_len=32, device='cpu'), start=start)
     assert same(weights(new), before) and new.model.build == old.model.build
-    assert new.lr == recipe(arch, 'tiny')['lr']/2
-    assert np.array_equal(token_nats(new, [corpus.tokens(0)])[0], token_nats(old, [corpus.tokens(0)])[0])
+    assert new.lr == default_hparams(arch, 'tiny')['lr']/2
+    assert np.array_equal(token_nll(new, [corpus.tokens(0)])[0], token_nll(old, [corpus.tokens(0)])[0])
     fit(new, epochs=1)
     assert same(weights(old), before) and not same(weights(new), before)
 
@@ -375,9 +375,9 @@ def test_only_a_generator_that_trains_can_be_fine_tuned(small, ngram):
 # Settings, and bits per note in the table
 
 def test_every_size_has_its_recipe():
-    assert {a: set(sizes) for a, sizes in RECIPES.items()} == {a: set(about['sizes']) for a, about in ARCHS.items()}
-    assert all(set(r) == {'lr', 'bs', 'seq_len'} for sizes in RECIPES.values() for r in sizes.values())
-    assert recipe('transformer')['seq_len'] > recipe('awd_lstm')['seq_len']
+    assert {a: set(sizes) for a, sizes in HPARAMS.items()} == {a: set(about['sizes']) for a, about in ARCHS.items()}
+    assert all(set(r) == {'lr', 'bs', 'seq_len'} for sizes in HPARAMS.values() for r in sizes.values())
+    assert default_hparams('transformer')['seq_len'] > default_hparams('awd_lstm')['seq_len']
 
 
 def test_nothing_of_a_gpu_runs_on_a_cpu(small):

@@ -22,8 +22,8 @@ from fastai.text.models.core import LinearDecoder
 from safetensors import safe_open
 
 from musiclm.corpus import toy_corpus
-from musiclm.models import (ARCHS, AWDLSTM, READY, choose_precision, from_hub, load_model, make_classifier, make_model,
-                            model_card, model_folder, push_to_hub, put_rows, ready_folder, ready_models, save_model,
+from musiclm.models import (ARCHS, AWDLSTM, PRETRAINED, choose_precision, from_hub, load_model, make_classifier, make_model,
+                            model_card, model_folder, push_to_hub, put_rows, pretrained_folder, pretrained_models, save_model,
                             take_rows, use_bf16)
 from musiclm.ngram import NGram
 from musiclm.sources import corpora, read_manifest
@@ -576,13 +576,13 @@ def test_a_card_says_what_the_model_is(kind, tmp_path):
 def shelf(tmp_path, monkeypatch):
     "A folder of ready models."
     for name, kind in {'lstm-small': 'awd_lstm', 'composer': 'classifier awd_lstm'}.items(): save_model(make(kind), tmp_path/'ready'/name)
-    monkeypatch.setattr('musiclm.models.ready_folder', lambda: tmp_path/'ready')
+    monkeypatch.setattr('musiclm.models.pretrained_folder', lambda: tmp_path/'ready')
     return tmp_path/'ready'
 
 
 def test_ready_models_open_by_name(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert ready_models() == ['composer', 'lstm-small']
+    assert pretrained_models() == ['composer', 'lstm-small']
     assert torch.equal(logits_of(load_model('lstm-small')), logits_of(make('awd_lstm')))
     with pytest.raises(ValueError, match='ready ones: composer, lstm-small'): load_model('lstm-huge')
     for name in ('ready/../../x', str(shelf), '.', '', '..'): assert model_folder(name) == Path(name)
@@ -594,7 +594,7 @@ SHIPPED = ('composer', 'critic', 'lstm-base', 'lstm-small', 'transformer-small')
 
 
 def test_no_shipped_model_heard_music_that_reserves_its_rights():
-    pieces = pd.read_csv(ready_folder()/'pieces.csv')
+    pieces = pd.read_csv(pretrained_folder()/'pieces.csv')
     reserved = {p for name in corpora().name for p in read_manifest(name).query('reserved').piece}
     assert len(reserved) > 300 and not reserved & set(pieces['piece']) and 'palestrina' not in set(pieces['composer'])
     assert pieces.groupby('work')['split'].nunique().max() == 1
@@ -603,10 +603,10 @@ def test_no_shipped_model_heard_music_that_reserves_its_rights():
 
 
 def test_shipped_models_are_small_rounded_and_described():
-    assert ready_models() == sorted(SHIPPED) and set(READY.values()) <= set(SHIPPED)
-    assert sum(p.stat().st_size for p in ready_folder().rglob('*') if p.is_file()) <= 60e6
+    assert pretrained_models() == sorted(SHIPPED) and set(PRETRAINED.values()) <= set(SHIPPED)
+    assert sum(p.stat().st_size for p in pretrained_folder().rglob('*') if p.is_file()) <= 60e6
     for name in SHIPPED:
-        model, folder = load_model(name), ready_folder()/name
+        model, folder = load_model(name), pretrained_folder()/name
         assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
         assert (folder/'README.md').read_text(encoding='utf-8') == model_card(model)
         assert {'name', 'licence', 'data', 'split', 'licence_notes', 'figures', 'command', 'seed'} <= set(model.card) and model.card['figures']

@@ -15,7 +15,7 @@ from make_nasty import TWO, midi, off, on, track
 from music21 import chord, harmony, instrument, interval, meter, note, stream, tie
 from music21 import tempo as marks
 
-from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, to_grid, transpose, whole_folder,
+from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks, to_grid, transpose, atomic_folder,
     write_midi)
 from musiclm.notated import score_tempos
 from musiclm.scores import read_notes, read_score
@@ -319,7 +319,7 @@ def test_an_interrupt_between_two_renames_brings_the_old_back(tmp_path, monkeypa
         return rename(self, target)
     monkeypatch.setattr(Path, 'rename', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        with whole_folder(tmp_path/'s', 'mark') as new: (new/'mark').write_text('new')
+        with atomic_folder(tmp_path/'s', 'mark') as new: (new/'mark').write_text('new')
     assert [p.name for p in tmp_path.iterdir()] == ['s'] and (tmp_path/'s'/'mark').read_text() == 'old'
 
 

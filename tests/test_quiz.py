@@ -10,7 +10,7 @@ from scipy.stats import binomtest, spearmanr
 
 from musiclm.cli import main
 from musiclm.corpus import toy_corpus
-from musiclm.critic import make_critic, realness
+from musiclm.critic import make_critic, critic_scores
 from musiclm.models import save_model
 from musiclm.ngram import NGram
 from musiclm.quiz import (agreement, answer_rows, generated_pieces, make_quiz, quiz_clips, rank_correlation, read_answers,
@@ -178,7 +178,7 @@ def test_the_critic_reads_the_clips_that_were_heard(page, corpus, critic):
     found = sum_up(rows, {key['quiz']: key}, critic)
     clips = found['clips'].sort_values('clip')
     heard = np.stack([corpus.encoder.from_text(c['tokens']) for c in key['clips']]).astype(np.uint16)
-    assert clips['realness'].tolist() == pytest.approx(realness(critic, heard).tolist(), abs=1e-6)
+    assert clips['realness'].tolist() == pytest.approx(critic_scores(critic, heard).tolist(), abs=1e-6)
     assert found['critic']['auc_of_listeners'].value == 1
     assert found['critic']['rank_correlation'].value == pytest.approx(spearmanr(clips['realness'], clips['said_human'])[0])
     with pytest.raises(ValueError, match='needs the key'): sum_up(rows, {}, critic)

@@ -8,7 +8,7 @@ from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece, choose as choose_by_weight, held_out_prompts, in_turn, sample, sample_iter, uniforms
+from musiclm.sampling import Piece, sample_next_token as choose_by_weight, held_out_prompts, stratified_order, sample, sample_iter, uniforms
 from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, PAD
 from musiclm.chordwise import ChordwiseEncoder
 
@@ -466,11 +466,11 @@ def test_held_out_prompts_are_openings_of_their_split():
 def test_rows_in_turn_give_each_row_once():
     table = toy_corpus(n=30, beats=4, composers=('a', 'b', 'c')).manifest
     table = table[(table['composer'] != 'c') | (table.index < 12)] # one with fewer
-    order = in_turn(table)
+    order = stratified_order(table)
     assert sorted(order) == list(range(len(table)))
     assert sorted(table.iloc[order[:3]]['composer']) == ['a', 'b', 'c']
-    assert table.iloc[in_turn(table, 90)]['composer'].value_counts().tolist() == [30, 30, 30]
-    assert in_turn(table, 90, seed=1).tolist() != in_turn(table, 90).tolist()
+    assert table.iloc[stratified_order(table, 90)]['composer'].value_counts().tolist() == [30, 30, 30]
+    assert stratified_order(table, 90, seed=1).tolist() != stratified_order(table, 90).tolist()
 
 
 def test_a_piece_reads_writes_and_shows_itself(model, prompts, tmp_path):
