@@ -1,7 +1,7 @@
 """How fast scores become tokens, beside the field's tokenizers, on the same files in one run on one thread.
 
-    python benchmarks/encode.py                     MIDI files made from the corpus inside music21
-    python benchmarks/encode.py --folder my_midi    and a folder of your own
+    python -m benchmarks.encode                     MIDI files made from the corpus inside music21
+    python -m benchmarks.encode --folder my_midi    and a folder of your own
 
 Files of some 300 notes are Bach's chorales; files of some 3,000 are stretches of Beethoven's quartets. Rows: reading
 alone (symusic), `encode_file`, which `musiclm encode` calls, `encode(read_score(f))`, which goes by way of a data
@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
 import symusic
-from machine import READING, machine
+from benchmarks.machine import READING, machine
 
 from musiclm.corpus import encode_file
 from musiclm.build import music21_corpus
@@ -118,7 +118,7 @@ def ratios(rows:dict) -> dict:
 def as_markdown(result:dict) -> str:
     "The tables, for people."
     about = ', '.join(f'{k} {v}' for k, v in result['machine'].items())
-    lines = ['# Encoding, one core', '', f'Made by `python benchmarks/encode.py`; {about}.']
+    lines = ['# Encoding, one core', '', f'Made by `python -m benchmarks.encode`; {about}.']
     for name, found in result['sets'].items():
         lines += ['', f'## {name}', '', f'{found["files"]} files of {found["notes_a_file"]:,.0f} notes on average.', '',
                   '| | notes a second (quickest round) | slowest round | µs a file |', '|---|---|---|---|']

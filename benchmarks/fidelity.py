@@ -1,7 +1,7 @@
 """What each encoding keeps of real music, and what it costs.
 
-    python benchmarks/fidelity.py                                   # Bach and Beethoven of music21
-    python benchmarks/fidelity.py --folder asap=SCORES --folder NAME=PATH
+    python -m benchmarks.fidelity                                   # Bach and Beethoven of music21
+    python -m benchmarks.fidelity --folder asap=SCORES --folder NAME=PATH
 
 Every score is read once on a fine grid: a MIDI file on its own ticks, a notated score at 480 steps a beat. That is the
 truth. Its notes are rounded to the grid of an encoding as the reader does it, encoded, decoded, and compared.

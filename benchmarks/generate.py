@@ -1,7 +1,7 @@
 """How fast pieces are generated, beside the loops one would write first, transformers' `generate`, and the hardware's own bounds.
 
-    python benchmarks/generate.py --peer python_with_transformers     everything (a quarter of an hour)
-    python benchmarks/generate.py --model MODEL --store STORE         and the held-out loss of a trained model by precision
+    python -m benchmarks.generate --peer python_with_transformers     everything (a quarter of an hour)
+    python -m benchmarks.generate --model MODEL --store STORE         and the held-out loss of a trained model by precision
 
 Each row is `sample` as a user calls it, start-up included, with models of random weights that never end a piece early. The
 loops of `nn.LSTM` do what `sample` does by the original rule and nothing else: no grammar, no seeds by piece. The bound of a row
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from machine import machine, rates
+from benchmarks.machine import machine, rates
 from torch import nn
 
 from musiclm.corpus import Corpus
@@ -167,7 +167,7 @@ def number(x): return '' if x is None else f'{x:,.0f}' if x >= 100 else f'{x:.3g
 def as_markdown(result:dict) -> str:
     "Tables for people."
     about, rate = ', '.join(f'{k} {v}' for k, v in result['machine'].items()), result['rates']
-    lines = ['# Generating', '', f'Made by `python benchmarks/generate.py`; {about}; {result["threads"]} threads.', '',
+    lines = ['# Generating', '', f'Made by `python -m benchmarks.generate`; {about}; {result["threads"]} threads.', '',
              'Products at best: ' + ', '.join(f'{rate[p]/1e9:,.0f} GFLOP/s in {p}' for p in ('fp32', 'bf16', 'int8') if p in rate)
              + f'; memory {rate["bytes"]/1e9:.0f} GB/s.', '',
              f'Tokens a second, {result["tokens"]} tokens a piece; at batch 32 and 100 the median of {result["rounds"]}. *Quickest* is `sample` at the precision it chooses; *controls* adds '

@@ -1,6 +1,6 @@
 """The peer of `generate.py`: `generate` of Hugging Face's transformers, with a GPT-2 of given width, depth and vocabulary.
 
-    python benchmarks/gpt2.py '{"d": 256, "layers": 4, "heads": 4, "vocab": 367, "tokens": 512, "batches": [1, 32], "threads": 2}'
+    python -m benchmarks.gpt2 '{"d": 256, "layers": 4, "heads": 4, "vocab": 367, "tokens": 512, "batches": [1, 32], "threads": 2}'
 
 It is a script of its own since transformers wants an environment without torchvision; it prints JSON: tokens a second by
 batch in single precision, with the cache that was quickest in a short run at batch 32.

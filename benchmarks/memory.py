@@ -1,6 +1,6 @@
 """Peak memory and time of `musiclm encode` for 100 and for 5,000 files: bounded by the batch, not by the corpus.
 
-    python benchmarks/memory.py
+    python -m benchmarks.memory
 
 The files are real ones: pieces of the corpus inside music21, written as MIDI, each fifty times under changed
 transpositions. A copy's last note is longer than that of the copy before: otherwise all copies would be the same music,
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import READING, machine
+from benchmarks.machine import READING, machine
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
 from musiclm.notes import transpose, write_midi, atomic_write
@@ -67,7 +67,7 @@ def main():
     _, idle = run('-c', 'import musiclm.corpus')
     rows = [measure(copies, args.pieces, workers) for workers in (1, 2) for copies in (1, 50)]
     show = lambda v: f'{v:,}' if isinstance(v, int) else f'{v:,.1f}'
-    lines = ['# Memory of a build', '', 'Made by `python benchmarks/memory.py`; ' + ', '.join(f'{k} {v}' for k, v in machine(*READING).items())
+    lines = ['# Memory of a build', '', 'Made by `python -m benchmarks.memory`; ' + ', '.join(f'{k} {v}' for k, v in machine(*READING).items())
              + f'. A process that only imports the library: {idle:.0f} MB.', '', '| ' + ' | '.join(rows[0]) + ' |', '|---'*len(rows[0]) + '|',
              *('| ' + ' | '.join(map(show, row.values())) + ' |' for row in rows)]
     print('\n'.join(lines))

@@ -1,6 +1,6 @@
 """How fast generators train on the processor: the `Learner`, beside a bare PyTorch loop and beside fastai's own AWD-LSTM.
 
-    python benchmarks/train.py
+    python -m benchmarks.train
 
 All rows train on the same chorales, `--bs` rows of `--seq-len` tokens, with the same loss, regularisation, clipping and
 AdamW. The bare loops read batches made beforehand and step PyTorch's fused AdamW; the `Learner` of `generator_learner`
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from fastai.callback.core import Callback, CancelValidException
 from fastai.text.models.awdlstm import AWD_LSTM
 from fastai.text.models.core import LinearDecoder
-from machine import machine
+from benchmarks.machine import machine
 from torch import nn
 
 from musiclm.build import music21_corpus
@@ -121,7 +121,7 @@ def measure(tokens:int, bs:int, seq_len:int, rounds:int) -> dict: # `rows` and `
 def as_markdown(result:dict) -> str:
     "The tables, for people."
     about = ', '.join(f'{k} {v}' for k, v in result['machine'].items())
-    lines = ['# Training on the processor', '', f'Made by `python benchmarks/train.py`; {about}.', '',
+    lines = ['# Training on the processor', '', f'Made by `python -m benchmarks.train`; {about}.', '',
              f'Size `small`, {result["bs"]} rows of {result["seq_len"]} tokens; {result["rounds"]} rounds, each a pass over '
              f'{result["tokens_a_pass"]:,} tokens in {result["steps_a_pass"]} steps.', '',
              '| tokens a second | median | slowest round | quickest round |', '|---|---|---|---|']

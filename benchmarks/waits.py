@@ -1,6 +1,6 @@
 """How many different waits an uncapped encoding needs, as a corpus grows, and what a cap of 12 steps does about it.
 
-    python benchmarks/waits.py [--folder NAME=PATH ...]
+    python -m benchmarks.waits [--folder NAME=PATH ...]
 
 The corpora are those inside music21, and folders of your own. Silence is kept as it is (`max_gap=None`), and the
 movements of a work are joined into one piece, as they often are in MIDI files of whole works; the pause between two of
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from machine import READING, machine
+from benchmarks.machine import READING, machine
 from musiclm.build import folder_corpus, music21_corpus
 from musiclm.notes import atomic_write
 from musiclm.sources import COMPOSERS

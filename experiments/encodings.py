@@ -1,7 +1,7 @@
 """Encodings on equal terms: bits per note of held-out music under one kind of model.
 
-    python benchmarks/encodings.py                        # Bach of music21
-    python benchmarks/encodings.py --folder NAME=PATH
+    python -m experiments.encodings                        # Bach of music21
+    python -m experiments.encodings --folder NAME=PATH
 
 For each encoding the same scores are read on the same grid (12 steps a beat), split by work in the same way, and an n-gram
 model (interpolated Witten-Bell) is counted on the training works in all twelve keys, its order, up to 8, chosen on the
@@ -60,7 +60,7 @@ def measure(corpus) -> dict:
 def as_markdown(result:dict) -> str:
     "The tables of a result."
     lines = ['# Encodings on equal terms', '', *__doc__.split('\n\n', 2)[2].strip().splitlines(), '',
-             f'Made by `benchmarks/encodings.py` in {result["seconds"]:.0f} s.']
+             f'Made by `experiments/encodings.py` in {result["seconds"]:.0f} s.']
     for name, rows in result['corpora'].items():
         first = next(iter(rows.values()))
         lines += ['', f'## {name}: {first["works"]} test works, {first["notes"]:,} notes', '',

@@ -1,6 +1,6 @@
 """Which sampling rule? How often to draw, from how many, at which temperature: where the score and the critic put the optimum.
 
-    python benchmarks/sampling.py --models out/models        (five minutes of one core; goes on where it was interrupted)
+    python -m experiments.sampling --models out/models        (five minutes of one core; goes on where it was interrupted)
 
 One generator goes on from openings of test works by every rule of a grid, with the same prompts and the same random numbers. Each set of clips is
 judged by the composer classifier (the Inception score, plain and conditional, 0 for noise and 1 for what the composers wrote), by the critic (share of
@@ -9,8 +9,8 @@ clips that it takes for real), by recall, and by copying: the share of clips wit
 import json
 from itertools import product
 
-from equal import OPEN, estimate, kept, parser_of, placed, scores
-from machine import machine
+from experiments.equal import OPEN, estimate, kept, parser_of, placed, scores
+from benchmarks.machine import machine
 
 from musiclm.compare import copying_figures, distance_figures, judge_clips
 from musiclm.composer import judge_hash

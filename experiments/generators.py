@@ -1,6 +1,6 @@
 """How low the loss of each architecture comes on the built-in corpus, epoch by epoch, beside n-grams of every order.
 
-    python benchmarks/curves.py --models out/curves          (an hour on two cores; goes on where it was interrupted)
+    python -m experiments.generators --models out/curves          (an hour on two cores; goes on where it was interrupted)
 
 Every run trains on the training works in random keys by the recipe of its size, and is measured on the test works, which no
 one has seen; n-grams count the same works in twelve keys, and their order is the best on validation works. The first run
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
-from machine import machine
+from benchmarks.machine import machine
 
 from musiclm.corpus import Corpus
 from musiclm.build import music21_corpus
@@ -67,7 +67,7 @@ def as_markdown(result:dict) -> str:
     "A table for people."
     about, grams = ', '.join(f'{k} {v}' for k, v in result['machine'].items()), result['ngrams']
     best = grams['nats_per_token'][str(grams['best'])]
-    lines = ['# Curves', '', f'Made by `python benchmarks/curves.py`; {about}; seed {result["seed"]}.', '', result['corpus'] + '.', '',
+    lines = ['# Curves', '', f'Made by `python -m experiments.generators`; {about}; seed {result["seed"]}.', '', result['corpus'] + '.', '',
              '| run | parameters | epochs | minutes | nats a token of the test works | bits a note | below the best n-gram |', '|' + '---|'*7]
     for name, r in result['runs'].items():
         n, b = r['nats_per_token'], r['bits_per_note']
@@ -92,8 +92,8 @@ def main():
     result = dict(machine=machine('torch', 'fastai'), corpus=str(corpus), seed=args.seed,
                   runs={name: train(name, corpus, args.models, args.seed) for name in args.runs}, ngrams=ngrams(corpus, 8))
     result = json.loads(json.dumps(result))
-    atomic_write(args.out/'curves.json', (json.dumps(result, indent=1) + '\n').encode())
-    atomic_write(args.out/'curves.md', as_markdown(result).encode())
+    atomic_write(args.out/'generators.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'generators.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

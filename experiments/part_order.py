@@ -1,6 +1,6 @@
 """Violin first or piano first? What the order of the parts within a step does to music for violin and piano.
 
-    python benchmarks/part_order.py --folder PATH        (ten minutes of one core; goes on where it was interrupted)
+    python -m experiments.part_order --folder PATH        (ten minutes of one core; goes on where it was interrupted)
 
 PATH is a folder of pieces for violin and piano in which the violin rests now and then. Its works are dealt into three folds.
 For each fold and each order a small AWD-LSTM learns from the other two folds, for equal time, once with each seed; then it goes on
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from equal import KEEP, OPEN, RESULTS, bits_per_note, estimate, kept, train_for, work_sums
-from machine import machine
+from experiments.equal import KEEP, OPEN, RESULTS, bits_per_note, estimate, kept, train_for, work_sums
+from benchmarks.machine import machine
 
 from musiclm.build import folder_corpus
 from musiclm.metrics import bootstrap_interval, entropy

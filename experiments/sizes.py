@@ -1,6 +1,6 @@
 """Which architecture and which size, where the time to train is short? Six generators that learn for the same time.
 
-    python benchmarks/sizes.py --models out/models        (twenty minutes of one core; goes on where it was interrupted)
+    python -m experiments.sizes --models out/models        (twenty minutes of one core; goes on where it was interrupted)
 
 AWD-LSTM and Transformer, tiny, small and base, learn by the recipe of their size for the same seconds of one core each (`equal.py`
 says how). Measured: bits per note over the first 64 beats of every held-out piece, with intervals over works; the Inception score of
@@ -10,8 +10,8 @@ stand generators of `--models` that learnt longer, measured alike, with the time
 import json
 import time
 
-from equal import OPEN, Jury, all_tables, bits_per_note, kept, opening, parser_of, recoded, train_for, work_sums
-from machine import machine
+from experiments.equal import OPEN, Jury, all_tables, bits_per_note, kept, opening, parser_of, recoded, train_for, work_sums
+from benchmarks.machine import machine
 
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus

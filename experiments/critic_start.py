@@ -1,6 +1,6 @@
 """Why did a critic that began with the generator's weights end worse than one that began with random weights?
 
-    python benchmarks/critic_start.py --models out/contestants      (half an hour on one core; goes on where it was interrupted)
+    python -m experiments.critic_start --models out/contestants      (half an hour on one core; goes on where it was interrupted)
 
 The works of the built-in corpus are dealt out so that nobody has seen what he should not: a third of the training works for
 the generator, a third for a language model of other works, a third for the critic's real clips; validation and test works
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contestants import open_corpus
+from experiments.contestants import open_corpus
 from fastai.callback.core import Callback
 from fastai.torch_core import set_seed
-from machine import machine
+from benchmarks.machine import machine
 
 from musiclm.composer import run_clips
 from musiclm.corpus import Corpus
@@ -182,7 +182,7 @@ def summary(found:dict, held:Held, level:float) -> dict: # Cells and answers
 def as_markdown(result:dict) -> str:
     "Tables for people."
     figure = lambda e: '–' if e is None else f'{e["value"]:.3f} ({e["low"]:.3f} to {e["high"]:.3f})'
-    lines = ['# Starts of a critic', '', f'Made by `python benchmarks/critic_start.py`; {", ".join(f"{k} {v}" for k, v in result["machine"].items())}.',
+    lines = ['# Starts of a critic', '', f'Made by `python -m experiments.critic_start`; {", ".join(f"{k} {v}" for k, v in result["machine"].items())}.',
              '', f'Area under the curve on {result["clips"]:,} held-out clips; equal training loss: {result["level"]:.2f}.', '',
              '| start | layers that learn | pooling | clips | area, equal steps | area, equal loss | training loss |', '|' + '---|'*7]
     lines += [f'| {c["start"]} | {c["schedule"]} | {c["pooling"]} | {c["data"]} | {figure(c["auc"])} | {figure(c["at_equal_loss"])} | {c["loss"][-1]:.3f} |'

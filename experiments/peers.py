@@ -1,6 +1,6 @@
 """Notewise, chordwise, and MidiTok's REMI and TSD on equal terms: what a network makes of each.
 
-    python benchmarks/peers.py --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
+    python -m experiments.peers --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
 
 The same scores, split alike, are spelt in four ways (`encodings.py` counts n-grams of them and others). The same network, a small
 AWD-LSTM, learns each for the same seconds of one core, so that an encoding with longer texts hears fewer pieces. Measured on
@@ -14,8 +14,8 @@ network spends most of its time on a larger vocabulary. What it cannot spell it 
 import json
 import time
 
-from equal import OPEN, Jury, all_tables, bits_per_note, kept, parser_of, recoded, to_grid, train_for, work_sums
-from machine import machine
+from experiments.equal import OPEN, Jury, all_tables, bits_per_note, kept, parser_of, recoded, to_grid, train_for, work_sums
+from benchmarks.machine import machine
 
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus

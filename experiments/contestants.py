@@ -1,6 +1,6 @@
 """The generators and judges that the benchmarks of the judges use: trained once, kept in a folder.
 
-    python benchmarks/contestants.py --models out/contestants        (an hour on two cores; goes on where it was interrupted)
+    python -m experiments.contestants --models out/contestants        (an hour on two cores; goes on where it was interrupted)
 
 All learn from the training works of the built-in corpus, except `reference`, which sees one half of them only: it lends a
 judge its first weights and a critic its surprise, while the critic's real clips come from the other half.

@@ -1,6 +1,6 @@
 """Waits capped at 12 steps, at 24, or not at all: what a network makes of each, where long pauses occur.
 
-    python benchmarks/waits_model.py --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
+    python -m experiments.waits --models out/models        (a quarter of an hour of one core; goes on where it was interrupted)
 
 `waits.py` counts how many waits there are; here a network learns them. The movements of a work are joined, as in MIDI files of whole
 works; the pause between two of them is drawn evenly from 1 to 20 beats, and kept as it is. The same small AWD-LSTM learns each
@@ -11,8 +11,8 @@ import json
 
 import numpy as np
 import pandas as pd
-from equal import OPEN, Jury, bits_per_note, estimate, kept, parser_of, recoded, train_for, work_sums
-from machine import machine
+from experiments.equal import OPEN, Jury, bits_per_note, estimate, kept, parser_of, recoded, train_for, work_sums
+from benchmarks.machine import machine
 
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus
@@ -82,7 +82,7 @@ def main():
         total = {k: sum(w[k] for w in row['sums'].values()) for k in ('tokens', 'notes')}
         row |= dict(bits=bits_per_note(row['sums']), behind=bits_per_note(row.pop('sums'), first), tokens_a_note=total['tokens']/total['notes'])
     result = dict(machine=machine('torch'), seconds=args.seconds, judge=judge_hash(judge), works=len(first), **jury.limits(), rows=rows)
-    atomic_write(args.out/'waits_model.json', (json.dumps(plain(result), indent=1) + '\n').encode())
+    atomic_write(args.out/'waits.json', (json.dumps(plain(result), indent=1) + '\n').encode())
 
 
 if __name__ == '__main__': main()

@@ -1,6 +1,6 @@
 """Does a critic tell real from generated where it is hard, and are the pieces that it picks better?
 
-    python benchmarks/critic.py --models out/contestants            (half an hour on two cores; goes on where it was interrupted)
+    python -m experiments.gain --models out/contestants            (half an hour on two cores; goes on where it was interrupted)
 
 Two critics that share nothing but the idea. The first listens with `reference`, and learns from works that the reference has
 not seen; the second looks at piano rolls, at other works, and at fakes by other generators under other rules. Then 64
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from contestants import contestant, judge, ngram, open_corpus
+from experiments.contestants import contestant, judge, ngram, open_corpus
 from fastai.torch_core import set_seed
-from machine import machine
+from benchmarks.machine import machine
 from scipy.special import comb, logit
 
 from musiclm.composer import calibrate, predict
@@ -201,7 +201,7 @@ def copy_limit(bench:Bench) -> float:
 def as_markdown(result:dict) -> str:
     "Tables for people."
     figure = lambda e, d=3: f'{e["value"]:.{d}f} ({e["low"]:.{d}f} to {e["high"]:.{d}f})'
-    lines = ['# Critics', '', f'Made by `python benchmarks/critic.py`; {", ".join(f"{k} {v}" for k, v in result["machine"].items())}.']
+    lines = ['# Critics', '', f'Made by `python -m experiments.gain`; {", ".join(f"{k} {v}" for k, v in result["machine"].items())}.']
     for name, f in result['critics'].items():
         test = f['clips']['test']
         lines += ['', f'## The {name}', '', f'{test["real"]} real and {test["fake"]} generated clips of {LENGTH} tokens, {f["test_works"]} test works. '
@@ -232,8 +232,8 @@ def main():
     for name, f in result['critics'].items(): print(name, f['auc'], f['calibration_error'], flush=True)
     result['gain'] = gain(bench, args.draws)
     result = json.loads(json.dumps(plain(result)))
-    atomic_write(args.out/'critic.json', (json.dumps(result, indent=1) + '\n').encode())
-    atomic_write(args.out/'critic.md', as_markdown(result).encode())
+    atomic_write(args.out/'gain.json', (json.dumps(result, indent=1) + '\n').encode())
+    atomic_write(args.out/'gain.md', as_markdown(result).encode())
     print(as_markdown(result))
 
 

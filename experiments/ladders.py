@@ -1,6 +1,6 @@
 """Does the score order what it should order? Ladders, gates and attacks.
 
-    python benchmarks/ladders.py --models out/contestants           (an hour on two cores; goes on where it was interrupted)
+    python -m experiments.ladders --models out/contestants           (an hour on two cores; goes on where it was interrupted)
 
 A ladder is a row of seven rungs from music to worse: corruptions of the same held-out clips, n-gram models of rising order,
 checkpoints of one training, sampling temperatures. Every rung has 256 clips and is scored under two judges, with all
@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from contestants import contestant, judge, ngram, open_corpus
-from equal import kept
-from machine import machine
+from experiments.contestants import contestant, judge, ngram, open_corpus
+from experiments.equal import kept
+from benchmarks.machine import machine
 from scipy.stats import kendalltau, spearmanr
 
 from musiclm.compare import evaluate, judge_clips
@@ -269,7 +269,7 @@ def as_markdown(result:dict) -> str:
     "Tables for people."
     about = ', '.join(f'{k} {v}' for k, v in result['machine'].items())
     judges = '; '.join(f'{k}: {j["arch"]}, {j["hash"]}, temperature {j["temperature"]:.3f}' for k, j in result['judges'].items())
-    lines = ['# Ladders', '', f'Made by `python benchmarks/ladders.py`; {about}.', '', f'{result["corpus"]}; {result["n"]} clips of {result["length"]} tokens '
+    lines = ['# Ladders', '', f'Made by `python -m experiments.ladders`; {about}.', '', f'{result["corpus"]}; {result["n"]} clips of {result["length"]} tokens '
              f'a rung, {result["seeds"]} seeds, {result["test_works"]} test works. Judges: {judges}.', '', '## Rank correlation with the rung', '',
              'Spearman, median over seeds (least): 1 where a measure worsens from rung to rung without exception.', '']
     measures = [*WORSE_IS_LOWER, *WORSE_IS_HIGHER]
