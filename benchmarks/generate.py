@@ -23,7 +23,7 @@ from torch import nn
 from musiclm.corpus import Corpus
 from musiclm.models import ARCHS, choose_precision, load_model, make_model
 from musiclm.notes import atomic_write
-from musiclm.sampling import Order, Rows, sample
+from musiclm.sampling import DecodingBatch, GenerationConfig, sample
 from musiclm.tokens import NotewiseEncoder
 
 HERE, ENC = Path(__file__).parent, NotewiseEncoder()
@@ -129,8 +129,8 @@ def lengths(args) -> list: # Rows
     for name, (arch, options) in {'AWD-LSTM small': ('awd_lstm', {}), 'Transformer small, looking 128 back': ('transformer', {}),
                                   'Transformer small, looking 8,192 back': ('transformer', dict(context=8192))}.items():
         model = with_tokens(make_model(V, arch, 'small', **options))
-        pieces = Rows(Order(model, 8000, None, dict(random_freq=.5, top_k=5, top_p=None, min_p=None, temperature=1.), min_tokens=8000), 16)
-        pieces.seat(np.arange(16), range(16))
+        pieces = DecodingBatch(GenerationConfig(model, 8000, min_tokens=8000), 16)
+        pieces.fill_slots(np.arange(16), range(16))
         seconds = []
         for _ in range(7999):
             begin = time.perf_counter()

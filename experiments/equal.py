@@ -29,7 +29,8 @@ from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.sampling import stratified_order, sample
+from musiclm.sampling import sample
+from musiclm.pieces import stratified_order
 
 HERE = Path(__file__).parent
 MODELS, KEEP, RESULTS = HERE.parent/'out'/'models', HERE.parent/'out'/'experiments', HERE/'results'

@@ -28,7 +28,8 @@ from musiclm.metrics import Estimate, bootstrap_interval, kernel_distance, preci
 from musiclm.models import load_model, save_model
 from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.sampling import held_out_prompts, sample
+from musiclm.sampling import sample
+from musiclm.pieces import held_out_prompts
 
 HERE = Path(__file__).parent
 LENGTH, PROMPT = 256, 64

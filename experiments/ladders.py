@@ -31,7 +31,8 @@ from musiclm.metrics import inception_score
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.sampling import Piece, held_out_prompts, sample
+from musiclm.sampling import sample
+from musiclm.pieces import Piece, held_out_prompts
 
 HERE = Path(__file__).parent
 LENGTH, PROMPT = 256, 64

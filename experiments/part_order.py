@@ -20,7 +20,8 @@ from musiclm.build import folder_corpus
 from musiclm.metrics import bootstrap_interval, entropy
 from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.sampling import Piece, sample
+from musiclm.sampling import sample
+from musiclm.pieces import Piece
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 FOLDS, PROMPT, LENGTH, FAR, WINDOW = 3, 64, 800, 500, 100 # tokens but for the folds

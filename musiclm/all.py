@@ -34,7 +34,8 @@ from .ngram import NGram
 from .notes import ScoreError, note_table, transpose, write_midi
 from .scores import read_score
 from .report import write_report
-from .sampling import Piece, held_out_prompts, sample, sample_iter
+from .sampling import sample, sample_iter
+from .pieces import Piece, held_out_prompts
 from .show import plot_confusion, plot_curves, plot_roll
 from .tokens import EncodingConfig, NotewiseEncoder, Vocab
 from .chordwise import ChordwiseEncoder

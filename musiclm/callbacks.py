@@ -28,7 +28,8 @@ from .generator import gather_objects
 from .metrics import Score, conditional_inception_score, inception_score
 from .models import unwrap_model, save_model
 from .notes import check_output_folder
-from .sampling import held_out_prompts, sample
+from .sampling import sample
+from .pieces import held_out_prompts
 
 # %% ../nbs/37_callbacks.ipynb #0005
 class MusicalInceptionScore(Callback):

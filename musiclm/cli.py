@@ -407,7 +407,7 @@ def read_pieces(folder, encoder):
 
     from musiclm.notes import ScoreError
     from musiclm.scores import MIDI_SUFFIXES
-    from musiclm.sampling import Piece
+    from musiclm.pieces import Piece
     pieces, noted = [], {p.parent: json.loads(p.read_text()) for p in Path(folder).rglob('prompts.json')}
     for path in sorted(p for p in Path(folder).rglob('*') if p.suffix.lower() in MIDI_SUFFIXES):
         try: notes = read_with(encoder, path)
@@ -435,7 +435,7 @@ def whole_by_part(text): return by_part(text, int)
 def prompts_for(args, model, encoder) -> tuple: # Prompts or None, and a name for each
     "What pieces go on from: scores of one's own, or openings of held-out works."
     from musiclm.corpus import Corpus
-    from musiclm.sampling import held_out_prompts
+    from musiclm.pieces import held_out_prompts
     if args.prompt and args.store: raise ValueError('give --prompt or --store, not both')
     if args.given and not args.prompt: raise ValueError('--given needs the scores whose part is given: --prompt FILE')
     if args.store:
@@ -587,7 +587,8 @@ def score_beside(args, judge, generator, pieces):
     from musiclm.corpus import Corpus
     from musiclm.critic import MARGIN
     from musiclm.metrics import Estimate
-    from musiclm.sampling import held_out_prompts, sample
+    from musiclm.sampling import sample
+    from musiclm.pieces import held_out_prompts
     corpus, name, about = Corpus.load(args.store), Path(args.source).name, {}
     copies = CopyIndex.of(corpus)
     real, floor, ceiling = references(judge, corpus, args.n, seed=args.seed)
@@ -716,7 +717,7 @@ def demo_pieces(folder) -> list: # `Piece`s; none where it is not the result of 
     import json
 
     from musiclm.corpus import Corpus
-    from musiclm.sampling import Piece
+    from musiclm.pieces import Piece
     found = Path(folder)/'pieces.json'
     if not found.is_file(): return []
     encoder = Corpus.load(Path(folder)/'corpus').encoder

@@ -36,7 +36,8 @@ from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_we
 from .models import unwrap_model
 from .ngram import NGram
 from .notes import atomic_write
-from .sampling import held_out_prompts, sample
+from .sampling import sample
+from .pieces import held_out_prompts
 
 # %% ../nbs/36_compare.ipynb #000b
 def evaluate_lm(

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .corpus import Corpus, clips
 from .notes import note_table, table_rows
-from .sampling import Piece, stratified_order
+from .pieces import Piece, stratified_order
 from .show import plot_roll
 
 # %% ../nbs/32_copying.ipynb #ab5d2f10

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .corpus import Corpus, piece_clips
-from .sampling import stratified_order
+from .pieces import stratified_order
 
 # %% ../nbs/31_corruptions.ipynb #7a303db5
 def pitch_noise(

@@ -37,7 +37,8 @@ from .corruptions import real_clips
 from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
                              expected_calibration_error, stratum_codes)
 from .models import Classifier, unwrap_model, can_compute, check_arch, load_weights, make_model, register
-from .sampling import Piece, held_out_prompts, stratified_order, sample
+from .sampling import sample
+from .pieces import Piece, held_out_prompts, stratified_order
 from .tokens import BOS
 
 # %% ../nbs/35_critic.ipynb #fwd00002

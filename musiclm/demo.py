@@ -40,7 +40,8 @@ from .models import PRETRAINED, load_model, save_model
 from .ngram import NGram
 from .notes import replace_dir
 from .report import write_json, write_report
-from .sampling import Piece, held_out_prompts, sample
+from .sampling import sample
+from .pieces import Piece, held_out_prompts
 
 # %% ../nbs/42_demo.ipynb #0006
 @dataclass(frozen=True)

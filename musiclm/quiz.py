@@ -27,7 +27,8 @@ from .metrics import Estimate, auc, bootstrap_weights, estimate_from
 from .models import unwrap_model
 from .notes import atomic_write
 from .report import check_page_place, page_style, write_json
-from .sampling import Piece, stratified_order, sample
+from .sampling import sample
+from .pieces import Piece, stratified_order
 from .show import data_uri, encode_audio, render_audio
 
 # %% ../nbs/41_quiz.ipynb #03ccb132

@@ -22,7 +22,7 @@ import pandas as pd
 from .notes import ScoreError, to_symusic, write_midi, atomic_write
 from .scores import read_score
 from .musicxml import musicxml
-from .sampling import Piece
+from .pieces import Piece
 from .show import data_uri, encode_audio, end_step, part_style, render_audio, roll_svg, seconds_at
 
 # %% ../nbs/40_report.ipynb #0006

@@ -81,6 +81,15 @@ def read_score(
                                 tempo_grid=tempo_grid)
     return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
+# %% ../nbs/03_scores.ipynb #readenc0
+def read_for_encoder(
+    path, # File of a score
+    encoder, # Its grid and its parts are used
+    **kwargs, # Further arguments of `read_score`
+) -> pd.DataFrame: # Note table
+    "Read a score on the grid and in the parts of an encoder."
+    return read_score(path, encoder.config.steps_per_beat, encoder.config.parts, **kwargs)
+
 # %% ../nbs/03_scores.ipynb #003d
 READER_VERSION = 4  # raise it whenever a change here changes what is read
 

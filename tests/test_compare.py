@@ -13,7 +13,8 @@ from musiclm.metrics import (compression_ratio, conditional_inception_score, des
                              inception_score, kernel_distance, normalised_score, unique_ratio)
 from musiclm.ngram import NGram
 from musiclm.report import write_leaderboard
-from musiclm.sampling import Piece, sample
+from musiclm.sampling import sample
+from musiclm.pieces import Piece
 from musiclm.tokens import EncodingConfig, NotewiseEncoder
 
 LENGTH = 48

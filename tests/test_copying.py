@@ -8,7 +8,7 @@ from musiclm.copying import (COPY, CopyIndex, copied_share, enough_distinct, hum
                              plot_copy, prompt_echoes, suffix_ranks)
 from musiclm.corpus import clips, toy_corpus
 from musiclm.notes import note_table, transpose
-from musiclm.sampling import Piece
+from musiclm.pieces import Piece
 
 
 def random_table(chance, n, pitches=3, gaps=3, parts=2):

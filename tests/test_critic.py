@@ -15,7 +15,8 @@ from musiclm.generator import generator_learner
 from musiclm.metrics import auc
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece, sample
+from musiclm.sampling import sample
+from musiclm.pieces import Piece
 from musiclm.tokens import EOS, EncodingConfig, NotewiseEncoder
 
 LENGTH, PROMPT = 48, 24

@@ -15,7 +15,7 @@ from musiclm.models import save_model
 from musiclm.ngram import NGram
 from musiclm.quiz import (agreement, answer_rows, generated_pieces, make_quiz, quiz_clips, rank_correlation, read_answers,
                           real_pieces, scramble, share, sum_up, wilson)
-from musiclm.sampling import Piece
+from musiclm.pieces import Piece
 
 N, LENGTH = 8, 96
 

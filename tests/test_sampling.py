@@ -8,7 +8,8 @@ from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
 from musiclm.models import make_model
 from musiclm.ngram import NGram
-from musiclm.sampling import Piece, sample_next_token as choose_by_weight, held_out_prompts, stratified_order, sample, sample_iter, uniforms
+from musiclm.sampling import sample, sample_iter, sample_next_token as choose_by_weight, uniform_numbers
+from musiclm.pieces import Piece, held_out_prompts, stratified_order
 from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, PAD
 from musiclm.chordwise import ChordwiseEncoder
 
@@ -165,7 +166,7 @@ def test_a_rule_by_part_filters_by_part(encoder):
     pieces = sample(fixed, n=300, n_tokens=1, random_freq=1., top_k={'v': 2, 'p': None}, min_p={'p': .3}, top_p={'v': .99})
     found = {encoder.vocab.itos[p.ids[1]] for p in pieces}
     assert found == {'v40', 'v43', 'p40', 'p43', 'p46'}
-    assert pieces[0].info['top_k'] == {'v': 2, 'p': None}
+    assert pieces[0].info['rule']['top_k'] == {'v': 2, 'p': None}
 
 
 @pytest.mark.parametrize('config', [*CONFIGS.values(), EncodingConfig(velocity_bins=8, tempo_bins=8)],
@@ -380,11 +381,11 @@ def test_the_coin_decides_how_often_to_draw(random_freq):
 
 
 def test_random_numbers_of_a_piece_depend_on_seed_and_index():
-    a, b = uniforms(3, [0, 5, 9], 40), uniforms(3, [9, 5], 60)
+    a, b = uniform_numbers(3, [0, 5, 9], 40), uniform_numbers(3, [9, 5], 60)
     assert np.array_equal(a[2], b[0, :, :40]) and np.array_equal(a[1], b[1, :, :40])
     assert a.min() >= 0 and a.max() < 1 and not np.array_equal(a[:, 0], a[:, 1])
-    assert not np.array_equal(uniforms(4, [0], 40), a[:1])
-    assert uniforms(0, range(200), 200).mean((0, 2)) == pytest.approx([.5]*3, abs=.01)
+    assert not np.array_equal(uniform_numbers(4, [0], 40), a[:1])
+    assert uniform_numbers(0, range(200), 200).mean((0, 2)) == pytest.approx([.5]*3, abs=.01)
 
 
 @pytest.mark.parametrize('options,message', [
@@ -411,7 +412,7 @@ def test_a_prompt_fits_model_and_vocabulary(encoder, model):
     short = random_model(encoder, 'transformer')
     fits = np.r_[BOS, np.full(253, 60)]
     assert len(sample(short, n=1, n_tokens=3, prompts=[fits])[0]) == 257
-    with pytest.raises(ValueError, match='prompt 1 has 255 tokens, and the model hears 254'):
+    with pytest.raises(ValueError, match='prompt 1 has 255 tokens, and the model reads 254 at most'):
         sample(short, n=1, n_tokens=3, prompts=[fits, np.r_[fits, 61]])
     other = NotewiseEncoder(EncodingConfig(pitch_range=(30, 90)))
     with pytest.raises(ValueError, match='of another one'): sample(model, n=1, prompts=[Piece(np.array([BOS, 60]), other)])
@@ -510,8 +511,8 @@ def test_no_piece_is_lost_where_memory_does_not_suffice_for_its_row(model, monke
     def short(*args):
         calls.append(args)
         if len(calls) == 1: raise MemoryError()
-        return uniforms(*args)
-    monkeypatch.setattr('musiclm.sampling.uniforms', short)
+        return uniform_numbers(*args)
+    monkeypatch.setattr('musiclm.sampling.uniform_numbers', short)
     with pytest.warns(UserWarning, match='batch of 7: going on with 3'): pieces = sample(model, n=10, n_tokens=5, batch_size=7)
     assert [p.info['index'] for p in pieces] == list(range(10))
 
