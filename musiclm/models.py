@@ -11,6 +11,7 @@ import copy
 import json
 import tempfile
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -132,16 +133,24 @@ def read(self:Product,
     return (x*127).add_(128.5).to(torch.uint8) if self.dtype == torch.uint8 else x.to(self.dtype)
 
 # %% ../nbs/20_models.ipynb #f18f8ac9
+@lru_cache
+def lstm_trains_in_bf16() -> bool:
+    "Whether oneDNN trains an LSTM in bfloat16 on this processor: it needs AVX-512."
+    try:
+        with torch.autocast('cpu', torch.bfloat16): torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
+    except RuntimeError: return False
+    return True
+
 def use_bf16(
-    precision:str, # 'fp32', 'bf16', or 'auto': 'bf16' where the processor multiplies bfloat16
+    precision:str, # 'fp32', 'bf16', or 'auto': 'bf16' if the processor multiplies bfloat16
 ) -> bool:
-    "Are the products of training in bfloat16?"
+    "Whether to train with products in bfloat16; 'bf16' means fp32 on a processor that cannot."
     if precision not in ('auto', 'fp32', 'bf16'):
         raise ValueError(f'unknown precision {precision!r}: there are auto, fp32, bf16')
-    return precision == 'bf16' or precision == 'auto' and can_compute('bf16', 'cpu')
+    return lstm_trains_in_bf16() and (precision == 'bf16' or precision == 'auto' and can_compute('bf16', 'cpu'))
 
 def to_float(module, args, out): # A forward hook of an LSTM
-    "Outputs and state in fp32, so that all between the products is."
+    "Outputs and state in fp32, so that everything between the products is."
     return out[0].float(), tuple(h.float() for h in out[1])
 
 # %% ../nbs/20_models.ipynb #0006

@@ -310,7 +310,7 @@ function arrange() {
   cards.sort((a, b) => order(a.dataset, b.dataset) || a.dataset.rank - b.dataset.rank);
   byId('list').append(...cards);
   for (const card of cards) card.hidden = (who && card.dataset.composer !== who) ||
-    ['critic', 'score'].sample(k => +value('least-' + k) > 0 && +card.dataset[k] < +value('least-' + k));
+    ['critic', 'score'].some(k => +value('least-' + k) > 0 && +card.dataset[k] < +value('least-' + k));
   byId('shown').value = `${shown().length} of ${cards.length} pieces`;
   if (here?.hidden) { audioOf(here)?.pause(); here.classList.remove('here'); here = null; }
 }

@@ -266,7 +266,7 @@ def test_voices_in_a_bar(tmp_path):
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr('musiclm.midi.MAX_BYTES', 1 << 16)
+    monkeypatch.setattr('musiclm.notated.MAX_BYTES', 1 << 16)
     with zipfile.ZipFile(tmp_path/'x.mxl', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('a.xml', b' '*(1 << 17))
     with pytest.raises(ScoreError, match='unpacks to'): read_score(tmp_path/'x.mxl')
 
