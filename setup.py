@@ -16,7 +16,7 @@ setup(
     author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0', keywords=cfg['keywords'].split(),
     packages=find_packages(include=['musiclm', 'musiclm.*']) + ['musiclm.manifests', 'musiclm.pretrained'],
     package_dir={'musiclm.manifests': 'data/manifests', 'musiclm.pretrained': 'data/pretrained'},
-    package_data={'musiclm.manifests': ['*.csv'], 'musiclm.pretrained': ['*.csv', '*/*']},
+    package_data={'musiclm': ['pages/*'], 'musiclm.manifests': ['*.csv'], 'musiclm.pretrained': ['*.csv', '*/*']},
     python_requires='>='+cfg['min_python'],
     install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['musiclm=musiclm._modidx:d']},

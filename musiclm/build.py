@@ -479,6 +479,36 @@ def assemble(
         corpus = Corpus.load(Path(spare)/'store')
         return Corpus(corpus.manifest, np.array(corpus.store), encoder, errors, sources)
 
+# %% ../nbs/16_build.ipynb #c858e924
+PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
+
+def off_grid(
+    corpus:Corpus, # On a grid with sixteenths and triplets, else the result is 0
+) -> float: # Share of the onsets
+    "How many onsets are neither sixteenths nor triplets, in a sample of pieces."
+    spb = corpus.encoder.config.steps_per_beat
+    if spb%12: return 0.
+    onsets = np.concatenate([corpus.notes(i)['onset'].to_numpy() for i in corpus.sample(50)])%spb
+    return float(((onsets%(spb//4) > 0) & (onsets%(spb//3) > 0)).mean())
+
+# %% ../nbs/16_build.ipynb #3ffb1e42
+def describe_build(
+    corpus:Corpus, # As it was built
+    out, # Folder of its store
+    tempo_grid:str='ticks', # As in `build_corpus`
+) -> list: # Lines
+    "What was read, what was left out, and what may be wrong."
+    n, works, off = len(corpus.errors), corpus.manifest.groupby('composer')['work'].nunique(), off_grid(corpus)
+    lines = []
+    if 'n_replaced' in corpus.manifest:
+        lines.append(f'{corpus.manifest.n_replaced.sum()} unknown chords were replaced by the nearest known ones')
+    lines.append(f'{len(corpus):,} pieces read, {n:,} left out' + f'; {Path(out)/"errors.csv"} gives the reasons'*(n > 0))
+    if tempo_grid == 'ticks' and off > PLAYED:
+        lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use --tempo-grid seconds')
+    if few := [f'{c} ({k})' for c, k in works.items() if k < 3]:
+        lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few)}')
+    return lines
+
 # %% ../nbs/16_build.ipynb #099e74b1
 def music21_corpus(
     names=COMPOSERS, # Which manifests: see `musiclm.sources.corpora`

@@ -22,7 +22,7 @@ from fastcore.basics import noop, patch
 from tqdm import tqdm
 
 from . import __version__
-from .composer import composer_places, predict, judge_hash
+from .composer import composer_places, judge_hash, predict
 from .copying import CopyIndex, longest_copies, prompt_echoes
 from .corpus import Corpus
 from .corruptions import real_clips
@@ -308,6 +308,78 @@ def generator_figures(
     n = sum(p.numel() for p in bare.parameters()) if hasattr(bare, 'parameters') else bare.n_params
     return columns_of('bits_per_note', figures['bits_per_note']) | columns_of('nats_per_token', figures['nats_per_token']) | dict(parameters=int(n))
 
+# %% ../nbs/36_compare.ipynb #21dc60fd
+def describe_judge(
+    judge, # Composer classifier
+) -> str: # One line
+    "Which judge gave a score."
+    return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
+
+def score_clips(
+    judge, # Composer classifier
+    pieces=None, # `Piece`s, or None
+    generator=None, # Generator, asked for `n` pieces if there are none
+    n:int=256, # Pieces of the generator
+    seed:int=0, # Of the pieces
+    pretrained:bool=False, # Whether the judge is the pretrained one
+) -> str: # Several lines
+    "The Inception score of pieces, without references. Raises `ValueError` if there are fewer pieces than composers."
+    size, k = judge.clip_length + MARGIN, len(judge.labels)
+    if generator is not None: pieces = sample(generator, n, size, min_tokens=size, seed=seed)
+    clips, owner = clips_of_pieces(pieces, judge.clip_length)
+    found = len(set(owner))
+    enough = f'{found} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
+    if found < k:
+        raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k} at the very least, and a hundred for a narrow interval')
+    lines = [repr(inception_score(predict(judge, clips).given, owner)),
+             f'scale: 1 if the judge recognises nothing, {k} if it is sure of every clip and all composers are equally frequent; '
+             '--store STORE adds the scores of noise and of held-out music']
+    if pretrained:
+        lines.append(f'the pretrained judge was trained on chorales, madrigals and quartets by {k} composers: other music is out of its distribution')
+    return '\n'.join([*lines, f'{describe_judge(judge)}; {enough}'])
+
+# %% ../nbs/36_compare.ipynb #bfeec8ba
+COLUMNS = { # what each row of a report is, in a few words
+    'n': 'clips', 'n_short': 'pieces too short for a clip', 'length': 'tokens of a clip', 'score': 'Inception score', 
+    'conditional': 'score given the composer of the prompt', 'normalised': 'score, 0: noise, 1: held-out music',
+    'conditional_normalised': 'conditional score, likewise', 'class_divergence': 'difference in how often each composer is predicted',
+    'kernel_distance': 'distance from real music in the features of the judge; 0 is best', 'frechet_distance': 'likewise, by means and covariances',
+    'precision': 'share of clips that are like real ones', 'recall': 'share of real clips that have a clip like them',
+    'density': 'precision, weighted by how many real clips are near', 'coverage': 'share of real clips with a clip nearby',
+    'unique': 'share of clips that are no repeats', 'compression_ratio': 'repetition: higher is more repetitive',
+    'descriptor_distance': 'difference in pitch, rhythm and density; 0 is best', 'descriptor_overlap': 'overlap of the same; 1 is best',
+    'structure_distance': 'difference in repetition over time; 0 is best', 'copied_share': 'share of notes copied from training works',
+    'prompt_echo': 'share of notes copied from the prompt', 'bits_per_note': 'held-out loss of the generator',
+    'nats_per_token': 'held-out loss of the generator', 'parameters': 'weights of the generator', 'judge': 'architecture of the judge',
+    'judge_hash': 'figures under different judges cannot be compared', 'temperature': 'of the judge'}
+
+def score_report(
+    judge, # Composer classifier
+    corpus:Corpus, # Its held-out works are the reference
+    pieces=None, # `Piece`s, or None
+    generator=None, # Generator, asked to continue `n` held-out openings if there are none
+    n:int=256, # Pieces of the generator, and real clips
+    seed:int=0, # Of prompts, pieces and intervals
+    name:str='pieces', # Of the table's column
+) -> str: # Several lines
+    "All figures of pieces beside held-out works, each with a description."
+    copies, about = CopyIndex.of(corpus), {}
+    real, floor, ceiling = references(judge, corpus, n, seed=seed)
+    if generator is not None:
+        prompts, rows = held_out_prompts(corpus, 'test', n, 64, seed)
+        size = judge.clip_length + MARGIN
+        pieces = sample(generator, n, size, prompts, min_tokens=size, seed=seed)
+        about = dict(groups=rows['work'], composers=rows['composer'])
+    table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=seed, **about)
+    if generator is not None: table = table.assign(**generator_figures(generator, corpus))
+    row = table.iloc[0]
+    shown = pd.DataFrame({name: [f'{v:.3f}' if isinstance(v, float) else str(v) for v in row],
+                          '': [COLUMNS.get(c, '') for c in table.columns]}, index=table.columns)
+    value, *ends = (row[f'normalised{o}'] for o in ('', '_low', '_high'))
+    found = Estimate(value, 0., *ends, row['n'], note='floor 0, held-out music 1')
+    text = shown.to_string(justify='left', formatters={'': lambda s: f'  {s}'.ljust(1)})
+    return f'{text}\nnormalised score {found}\nfloor {floor}, held-out music {ceiling}\n{describe_judge(judge)}'
+
 # %% ../nbs/36_compare.ipynb #5d4d549b
 @patch
 def measure(self:Bench,
@@ -481,6 +553,20 @@ def board_of(
                        judge_hash=bench.what['judge'], critic_hash=bench.what['critic'], corpus_hash=bench.what['corpus'],
                        pieces={name: f['piece'] for name, f in found.items()})
     return table
+
+# %% ../nbs/36_compare.ipynb #ec4d8ac8
+def describe_leaderboard(
+    table:pd.DataFrame, # From `leaderboard`
+    judge, # Composer classifier
+) -> str: # Several lines
+    "The main columns of a leaderboard, with a legend."
+    columns = ['rank', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
+               'bits_per_note', 'fooling', 'copied_95', 'ties']
+    return '\n'.join([
+        table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'),
+        'normalised: 0 is noise, 1 held-out music. Rows of equal rank, and ties, do not differ significantly.',
+        'Lower is better: kernel_distance, bits_per_note, copied_95. Higher is better: recall, and fooling, the share of clips that',
+        f'the critic classifies as real.\nfloor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{describe_judge(judge)}'])
 
 # %% ../nbs/36_compare.ipynb #af63ba2a
 def plot_leaderboard(

@@ -275,17 +275,17 @@ def composer_places(
 class Guess:
     "Who may have composed a piece: calibrated probabilities, the likeliest first, and how unlike all of them it is."
     composers:pd.Series # Probability by composer, should it be one of them
-    none:float # Probability that no composer writes so
-    strangeness:float # Median over clips; over 1 is unusual
+    no_composer:float # Probability of the class 'no composer'
+    ood_score:float # Out-of-distribution score, median over clips; over 1 is unusual
     n:int # Clips
     @property
-    def unlike_any(self): return self.none > .5 or self.strangeness > 1
+    def unlike_any(self): return self.no_composer > .5 or self.ood_score > 1
     @property
     def answer(self): return 'unlike any' if self.unlike_any else self.composers.index[0]
     @property
     def likeliest(self): return ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
     def __str__(self):
-        why = [f'strangeness {self.strangeness:.2f}, over 1']*(self.strangeness > 1) + [f'no composer {self.none:.0%}, over 50%']*(self.none > .5)
+        why = [f'OOD score {self.ood_score:.2f}, over 1']*(self.ood_score > 1) + [f'no composer {self.no_composer:.0%}, over 50%']*(self.no_composer > .5)
         return f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
 
 # %% ../nbs/34_composer.ipynb #43e20e26
@@ -307,6 +307,20 @@ def guess(self:Classifier,
     order = np.argsort(-p)
     return Guess(pd.Series(p[order], np.array(self.labels)[order]), float(heard.none.mean()),
                  float(np.median(ood_score(self, heard.embeddings))), len(found))
+
+# %% ../nbs/34_composer.ipynb #79bbb0b4
+GUESS_LEGEND = ('unlike any: OOD score over 1 (far from the music of the training set), or no composer over 50% (like corrupted music)\n'
+                'composers: the probabilities if it is one of these; clips of {} tokens')
+
+def guess_row(
+    name:str, # Of the score
+    guess:Guess, # About it
+    width:int, # Of the names
+    answer_width:int, # Of the answers
+) -> str: # One line
+    "A guess as a row of a table."
+    return (f'{name:{width}}  {guess.answer:{answer_width}}  OOD score {guess.ood_score:4.2f}  no composer {guess.no_composer:4.0%}  '
+            f'{guess.n:2} clip{"s" if guess.n > 1 else " "}  {guess.likeliest}')
 
 # %% ../nbs/34_composer.ipynb #000e
 def judge_hash(

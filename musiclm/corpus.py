@@ -113,6 +113,25 @@ def summary(self:Corpus) -> pd.DataFrame: # Indexed by composer and split
     by = self.manifest.groupby(['composer', 'split'], sort=True)
     return by.agg(pieces=('piece', 'size'), works=('work', 'nunique'), notes=('n_notes', 'sum'), tokens=('n_tokens', 'sum'))
 
+# %% ../nbs/15_corpus.ipynb #dcffce0d
+@patch
+def describe(self:Corpus,
+    piece:int=None, # Row of a piece to name at the end
+) -> str: # Several lines
+    "Pieces by composer and split, lengths, use of the vocabulary, and what was left out. Raises `ValueError` if there is no such piece."
+    if piece is not None and not 0 <= piece < len(self):
+        raise ValueError(f'the store has the pieces 0 to {len(self) - 1}, no piece {piece}')
+    lengths, counts, errors = self.manifest.n_tokens, self.token_counts(), self.errors[['path', 'reason']]
+    used = counts[counts > 0]
+    longer = ', '.join(f'{(lengths >= n).mean():.0%} have {n:,} or more' for n in (256, 512, 1000, 2000))
+    often = ', '.join(f'{t} {n/counts.sum():.1%}' for t, n in used.head(8).items())
+    lines = [str(self), f'encoding: {self.encoder.config}', self.summary().to_string(), '',
+             f'tokens per piece: {lengths.min():,} to {lengths.max():,}, {lengths.median():,.0f} at the median; {longer}',
+             f'vocabulary: {len(used)} of {len(counts)} tokens are used; the most frequent: {often}',
+             f'left out: {len(errors)}', *(f'  {p}: {r}' for p, r in errors.head(5).values), *['  …']*(len(errors) > 5)]
+    if piece is not None: lines += ['', f'piece {piece}: {self.manifest.piece[piece]}, by {self.manifest.composer[piece]}']
+    return '\n'.join(lines)
+
 # %% ../nbs/15_corpus.ipynb #0009
 def join_pieces(
     rows:list, # (dict of the piece's manifest row, its ids)

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -24,11 +25,11 @@ from .corpus import Corpus
 from .critic import MARGIN, critic_scores
 from .encoders import make_encoder
 from .metrics import Estimate, auc, bootstrap_weights, estimate_from
-from .models import unwrap_model
+from .models import model_folder, unwrap_model
 from .notes import atomic_write
 from .report import check_page_place, page_style, write_json
 from .sampling import sample
-from .pieces import Piece, stratified_order
+from .pieces import Piece, read_pieces, stratified_order
 from .show import data_uri, encode_audio, render_audio
 
 # %% ../nbs/41_quiz.ipynb #03ccb132
@@ -87,6 +88,39 @@ def generated_pieces(
         made = sample(model, len(turn), size, [real[i].ids[:prompt_tokens] for i in turn], seed=seed + k, min_tokens=size, **rule)
         for i, p in zip(turn, made): pieces[i] = Piece(p.ids, p.encoder, p.prompt_len, {**real[i].info, 'generator': name})
     return pieces
+
+# %% ../nbs/41_quiz.ipynb #160815d6
+def collect_fakes(
+    sources:list, # Folders of pieces, and folders or names of generators
+    corpus:Corpus, # Its test works give openings to generators
+    open_generators, # Function that loads several generators
+    n:int, # Clips of the quiz
+    length:int, # Tokens of a clip
+    prompt_tokens:int, # Tokens of an opening
+    seed:int, # Of the choice
+) -> list[Piece]: # `info` names their generator
+    "Pieces for a quiz: those in folders, and those that generators write."
+    is_model = {s: (model_folder(s)/'model.json').is_file() for s in sources}
+    rows = list(corpus.manifest.itertuples())
+    works, fakes = {f'{name} ({r.composer})': r for k in ('title', 'piece') for r in rows if (name := getattr(r, k, None))}, []
+    for folder in (s for s in sources if not is_model[s]):
+        for p in demo_pieces(folder) or read_pieces(folder, corpus.encoder):
+            p.info['generator'] = Path(folder).resolve().name
+            if p.prompt_len < 2: p.info.pop('prompt', None)
+            if row := works.get(p.info.get('prompt')): p.info.update(prompt_work=row.work, prompt_composer=row.composer)
+            fakes.append(p)
+    made = [s for s in sources if is_model[s]]
+    share = -(-n*len(made)//(2*len(sources)))
+    return fakes + (generated_pieces(open_generators(made), corpus, share, length, prompt_tokens, seed) if made else [])
+
+def demo_pieces(
+    folder, # Result of `musiclm demo`
+) -> list[Piece]: # Empty for another folder
+    "The pieces of a demo, with their prompts."
+    found = Path(folder)/'pieces.json'
+    if not found.is_file(): return []
+    encoder = Corpus.load(Path(folder)/'corpus').encoder
+    return [Piece.from_json(p, encoder) for p in json.loads(found.read_text())]
 
 # %% ../nbs/41_quiz.ipynb #20c07544
 def real_pieces(
@@ -651,3 +685,13 @@ def as_text(
                  auc_of_listeners='real or generated, AUC of the listeners')
     return '\n'.join(lines + [f'{names[k]}: {e.value:.2f} ({e.low:.2f} to {e.high:.2f}; {e.n} clips)'
                               for k, e in found.get('critic', {}).items()])
+
+# %% ../nbs/41_quiz.ipynb #ba5e35fa
+def summarise_files(
+    paths:list, # Answers of listeners, and the keys of quizzes
+    critic=None, # Critic to compare with the listeners
+) -> str: # Several lines
+    "The answers of listeners, summarised. Unreadable files are named on standard error."
+    answers, keys, bad = read_answers(paths)
+    for line in bad: print(f'left out: {line}', file=sys.stderr)
+    return as_text(sum_up(answers, keys, critic))

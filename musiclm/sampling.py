@@ -83,6 +83,17 @@ def find_rule(
     if isinstance(rule, dict): rule = SamplingRule(**rule)
     return replace(rule, **options)
 
+# %% ../nbs/24_sampling.ipynb #30949450
+@patch(cls_method=True)
+def parse(cls:SamplingRule,
+    text:str, # Such as 'random_freq=1,top_k=none,temperature=0.9'
+) -> SamplingRule:
+    "A sampling rule from text. Raises `ValueError` if it names no option."
+    pairs = dict(p.split('=', 1) for p in text.split(',') if '=' in p)
+    if unknown := [k for k in pairs if k not in RULE_OPTIONS] or not pairs and [text]:
+        raise ValueError(f'a sampling rule has {", ".join(RULE_OPTIONS)}, as in temperature=0.9,top_k=none; not {unknown[0]!r}')
+    return cls(**{k: None if v == 'none' else (int if k == 'top_k' else float)(v) for k, v in pairs.items()})
+
 # %% ../nbs/24_sampling.ipynb #4bd7ed15
 def top_p_filter(
     weights:torch.Tensor, # (B, k), in falling order

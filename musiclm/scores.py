@@ -9,9 +9,11 @@ __all__ = ['read_score']
 import contextlib
 import gc
 import hashlib
+import html
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ import pandas as pd
 
 from .notes import ScoreError, as_table, atomic_write
 from .midi import NoteColumns, Tracks, midi_tracks, place_notes, read_bytes
-from .notated import ONE_AT_A_TIME, notated_tracks
+from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 
 # %% ../nbs/03_scores.ipynb #0034
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
@@ -89,6 +91,35 @@ def read_for_encoder(
 ) -> pd.DataFrame: # Note table
     "Read a score on the grid and in the parts of an encoder."
     return read_score(path, encoder.config.steps_per_beat, encoder.config.parts, **kwargs)
+
+# %% ../nbs/03_scores.ipynb #f6bf1aed
+def describe_reading(
+    notes:pd.DataFrame, # From `read_score`
+) -> list: # Lines
+    "What reading changed in a score, or could not read."
+    about, spb, lines = notes.attrs, notes.attrs['steps_per_beat'], []
+    if about['leading_steps'] > 0: lines.append(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
+    if about['shortened_gaps']: lines.append(f'{about["shortened_gaps"]} gaps of over 64 beats were shortened')
+    if about.get('misfit_bars'): lines.append(f'{about["misfit_bars"]} bars do not fit the bars of the other parts')
+    if about.get('unread_events'): lines.append(f'music21 could not read {about["unread_events"]} events')
+    return lines
+
+# %% ../nbs/03_scores.ipynb #31c586fe
+TITLES = { # by format: patterns of title and composer
+    'xml': (rb'<(?:work|movement)-title>([^<]+)<', rb'<creator type="composer">([^<]+)<'),
+    'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$', rb'(?m)^!!!COM[^:]*: *(.+)$')}
+
+def score_title(
+    path, # File of a score
+) -> str: # 'Title (composer)', as far as they are known, else the name of the file
+    "What a notated score calls itself."
+    path = Path(path)
+    kind = {'.mxl': 'xml', '.musicxml': 'xml'}.get(path.suffix.lower(), path.suffix.lower().lstrip('.'))
+    if kind not in TITLES: return path.name
+    raw = unpack_mxl(path) if path.suffix.lower() == '.mxl' else read_bytes(path)
+    found = [re.search(pattern, raw) for pattern in TITLES[kind]]
+    title, composer = (html.unescape(m[1].decode('utf-8', 'replace')).strip() if m else '' for m in found)
+    return f'{title} ({composer})' if title and composer else title or path.name
 
 # %% ../nbs/03_scores.ipynb #003d
 READER_VERSION = 4  # raise it whenever a change here changes what is read

@@ -168,6 +168,14 @@ def _note_path(notes, high):
         x, y = onset+length, high-pitch
     return 'M0 .5' + ''.join(marks)
 
+# %% ../nbs/05_show.ipynb #octlab01
+def octave_labels(
+    notes:pd.DataFrame, # Note table
+) -> list: # Pairs: name of a C, its distance from the top in percent
+    "Labels beside a roll, where no note can cover them."
+    low, high = pitch_span(notes)
+    return [(pitch_name(o), round(100*(high - o + .5)/(high - low + 1), 1)) for o in range(low + 1, high) if o%12 == 0]
+
 # %% ../nbs/05_show.ipynb #0013
 def roll_svg(
     notes:pd.DataFrame, # Note table
@@ -175,6 +183,7 @@ def roll_svg(
     height:int=150, # Pixels; the width is that of the page
     label:str='Piano roll', # For people who do not see it
     beats_per_bar:int=4, # Thin lines every four bars
+    labels:bool=True, # Write the names of the octaves on the roll
 ) -> str: # An `<svg>` element
     "A piano roll as a small drawing that takes its colours from CSS: --violin, --piano, --ink (with defaults)."
     low, high = pitch_span(notes)
@@ -185,7 +194,7 @@ def roll_svg(
     shade = f'<path d="M0 0H{min(prompt_steps or 0, steps)}V{rows}H0z" fill="currentColor" opacity=".11"/>'
     paths = ''.join(f'<path d="{_note_path(group, high)}" stroke="var(--{name.split()[0]},{color})" class="{name}"/>'
                     for part,group in sorted(notes.groupby('part'), reverse=True) for name,color in [part_style(part)])
-    texts = ''.join(f'<text x="4" y="{100*(high-o+.5)/rows:.1f}%" dy="-4">{pitch_name(o)}</text>' for o in octaves)
+    texts = '' if not labels else ''.join(f'<text x="4" y="{100*(high-o+.5)/rows:.1f}%" dy="-4">{pitch_name(o)}</text>' for o in octaves)
     return (f'<svg class="roll" role="img" aria-label="{escape(label)}" width="100%" height="{height}">'
             f'<svg viewBox="0 0 {steps} {rows}" preserveAspectRatio="none" width="100%" height="100%">{shade}'
             f'<path d="{lines}{bars}" stroke="currentColor" opacity=".16" vector-effect="non-scaling-stroke"/>'
@@ -430,3 +439,15 @@ def plot_confusion(
     ax.set_yticks(range(len(labels)), labels)
     ax.set(xlabel='guessed', ylabel='true')
     return ax
+
+# %% ../nbs/05_show.ipynb #cbec0b8a
+def save_figure(
+    plot, # Function that draws, and returns axes or a figure
+    path, # File of the picture
+):
+    "Draw without a display, and write the picture. Raises `ValueError` if it cannot be written."
+    import matplotlib
+    matplotlib.use('Agg')
+    drawn = plot()
+    try: getattr(drawn, 'figure', drawn).savefig(path, dpi=150, bbox_inches='tight')
+    except OSError as e: raise ValueError(f'{path} cannot be written: {e.strerror}') from e
