@@ -137,7 +137,7 @@ def read(self:Product,
 def lstm_trains_in_bf16() -> bool:
     "Whether oneDNN trains an LSTM in bfloat16 on this processor: it needs AVX-512."
     try:
-        with torch.autocast('cpu', torch.bfloat16): torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
+        with torch.random.fork_rng(devices=[]), torch.autocast('cpu', torch.bfloat16): torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
     except RuntimeError: return False
     return True
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from musiclm.cli import COMMANDS, main, read_pieces, verdict
+from musiclm.cli import main
+from musiclm.options import COMMANDS
+from musiclm.pieces import read_pieces
+from musiclm.training import verdict
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.metrics import Estimate

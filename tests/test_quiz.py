@@ -14,7 +14,7 @@ from musiclm.critic import make_critic, critic_scores
 from musiclm.models import save_model
 from musiclm.ngram import NGram
 from musiclm.quiz import (agreement, answer_rows, generated_pieces, make_quiz, quiz_clips, rank_correlation, read_answers,
-                          real_pieces, scramble, share, sum_up, wilson)
+                          real_pieces, scramble, share, summarise, wilson)
 from musiclm.pieces import Piece
 
 N, LENGTH = 8, 96
@@ -154,7 +154,7 @@ def test_what_listeners_said_is_counted(page):
     key = key_of(page)
     right = np.array([[1]*N, [1, 0]*(N//2)], bool)
     rows = pd.DataFrame([r for who, ok in zip('ab', right) for r in answer_rows(made_up(key, who, ok), {})])
-    found = sum_up(rows, {key['quiz']: key})
+    found = summarise(rows, {key['quiz']: key})
     assert found['accuracy'].value == .75 and {k: e.value for k, e in found['by_listener'].items()} == dict(a=1., b=.5)
     machine = np.array([c['truth'] == 'machine' for c in key['clips']])
     assert found['taken_for_human']['by composers'].value == right[:, ~machine].mean()
@@ -175,15 +175,15 @@ def critic(corpus):
 def test_the_critic_reads_the_clips_that_were_heard(page, corpus, critic):
     key = key_of(page)
     rows = pd.DataFrame(answer_rows(made_up(key, 'a', [True]*N), {}))
-    found = sum_up(rows, {key['quiz']: key}, critic)
+    found = summarise(rows, {key['quiz']: key}, critic)
     clips = found['clips'].sort_values('clip')
     heard = np.stack([corpus.encoder.from_text(c['tokens']) for c in key['clips']]).astype(np.uint16)
     assert clips['realness'].tolist() == pytest.approx(critic_scores(critic, heard).tolist(), abs=1e-6)
     assert found['critic']['auc_of_listeners'].value == 1
     assert found['critic']['rank_correlation'].value == pytest.approx(spearmanr(clips['realness'], clips['said_human'])[0])
-    with pytest.raises(ValueError, match='needs the key'): sum_up(rows, {}, critic)
+    with pytest.raises(ValueError, match='needs the key'): summarise(rows, {}, critic)
     with pytest.raises(ValueError, match='another encoding'):
-        sum_up(rows, {key['quiz']: {**key, 'encoding': {**key['encoding'], 'max_wait': 24}}}, critic)
+        summarise(rows, {key['quiz']: {**key, 'encoding': {**key['encoding'], 'max_wait': 24}}}, critic)
 
 
 # in the browser

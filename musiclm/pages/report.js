@@ -91,6 +91,7 @@ allCards().forEach(wire);
 const tools = document.querySelector('.tools');
 if (tools) {
   tools.hidden = false;
+  if (innerWidth < 620) document.querySelector('.sorting').open = false; // the first piece comes first on a phone
   tools.addEventListener('input', arrange);
   tools.addEventListener('submit', event => event.preventDefault());
   tools.querySelector('.ask').addEventListener('click', () => byId('keys').showModal());
