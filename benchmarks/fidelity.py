@@ -35,7 +35,8 @@ from musiclm.encoders import TOKENIZERS, miditok_encoder, need_miditok
 from musiclm.notes import ScoreError, note_table, table_rows, to_grid, atomic_write
 from musiclm.scores import MIDI_SUFFIXES, read_notes
 from musiclm.sources import folder_manifest, music21_manifest, some_pieces
-from musiclm.tokens import EncodingConfig, NotewiseEncoder, fold_octaves
+from musiclm.tokens import NotewiseEncoder, fold_octaves
+from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
 FINE = 480 # steps a beat at which notated scores are read

@@ -21,7 +21,8 @@ from benchmarks.machine import machine, rates
 from torch import nn
 
 from musiclm.corpus import Corpus
-from musiclm.models import ARCHS, choose_precision, load_model, make_model
+from musiclm.models import load_model
+from musiclm.architectures import ARCHS, choose_precision, make_model
 from musiclm.notes import atomic_write
 from musiclm.sampling import DecodingBatch, GenerationConfig, sample
 from musiclm.tokens import NotewiseEncoder

@@ -31,7 +31,7 @@ def rates(device='cpu') -> dict: # FLOP a second by precision, bytes a second
     "What matrix products and memory give at best: products of 2,048 by 2,048 in packed form, and the sum over half a gigabyte."
     import torch
 
-    from musiclm.models import Product, can_compute
+    from musiclm.architectures import Product, can_compute
     n, found = 2048, {}
     for precision in ('fp32', 'bf16', 'int8'):
         if not can_compute(precision, device): continue

@@ -26,7 +26,7 @@ from torch import nn
 from musiclm.build import music21_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
-from musiclm.models import make_model, use_bf16
+from musiclm.architectures import make_model, use_bf16
 from musiclm.notes import atomic_write
 
 HERE = Path(__file__).parent

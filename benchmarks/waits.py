@@ -19,7 +19,8 @@ from benchmarks.machine import READING, machine
 from musiclm.build import folder_corpus, music21_corpus
 from musiclm.notes import atomic_write
 from musiclm.sources import COMPOSERS
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 HERE = Path(__file__).parent
 

@@ -23,7 +23,8 @@ from musiclm.encoders import TOKENIZERS, miditok_encoder, train_bpe
 from musiclm.compare import evaluate_lm
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
 KEYS = range(-5, 7)

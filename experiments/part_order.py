@@ -22,7 +22,8 @@ from musiclm.notes import atomic_write
 from musiclm.report import plain
 from musiclm.sampling import sample
 from musiclm.pieces import Piece
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 FOLDS, PROMPT, LENGTH, FAR, WINDOW = 3, 64, 800, 500, 100 # tokens but for the folds
 ORDERS = {'violin first': ('v', 'p'), 'piano first': ('p', 'v')}

@@ -20,7 +20,8 @@ from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
 from musiclm.notes import atomic_write
 from musiclm.report import plain
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 CAPS = {'at 12': 12, 'at 24': 24, 'not at all': None}
 PAUSE = (12, 240) # steps between movements

@@ -29,7 +29,8 @@ from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
 from .generator import Checkpoints, generator_learner, default_hparams, distributed_context
 from .compare import evaluate_lm
 from .metrics import inception_score
-from .models import ARCHS, from_hub, load_model, push_to_hub, pretrained_models, save_model
+from .models import from_hub, load_model, pretrained_models, push_to_hub, save_model
+from .architectures import ARCHS
 from .ngram import NGram
 from .notes import ScoreError, note_table, transpose, write_midi
 from .scores import read_score
@@ -37,7 +38,8 @@ from .report import write_report
 from .sampling import sample, sample_iter
 from .pieces import Piece, held_out_prompts
 from .show import plot_confusion, plot_curves, plot_roll
-from .tokens import EncodingConfig, NotewiseEncoder, Vocab
+from .tokens import NotewiseEncoder
+from .vocab import EncodingConfig, Vocab
 from .chordwise import ChordwiseEncoder
 
 # %% ../nbs/46_all.ipynb #0003

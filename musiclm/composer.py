@@ -37,7 +37,8 @@ from .data import classifier_dataloaders
 from .metrics import accuracy as clip_accuracy
 from .metrics import Estimate, bootstrap_interval, expected_calibration_error, fit_temperature, log_loss, macro_f1
 from .encoders import make_encoder
-from .models import Classifier, unwrap_model, make_classifier
+from .models import unwrap_model
+from .architectures import Classifier, make_classifier
 from .tokens import Encoder
 
 # %% ../nbs/34_composer.ipynb #fwd00002

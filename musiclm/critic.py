@@ -36,10 +36,11 @@ from .corpus import Corpus, piece_clips
 from .corruptions import real_clips
 from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
                              expected_calibration_error, stratum_codes)
-from .models import Classifier, unwrap_model, can_compute, check_arch, load_weights, make_model, register
+from .models import load_weights, register, unwrap_model
+from .architectures import Classifier, can_compute, check_arch, make_model
 from .sampling import sample
 from .pieces import Piece, held_out_prompts, stratified_order
-from .tokens import BOS
+from .vocab import BOS
 
 # %% ../nbs/35_critic.ipynb #fwd00002
 __getattr__, __dir__ = forward_names(__name__, renamed=dict(realness='critic_scores', piece_realness='piece_critic_scores', baseline_realness='baseline_critic_scores', clips_of='clips_of_pieces', critic_figures='evaluate_critic'))

@@ -20,7 +20,7 @@ def make_encoder_from(
 ):
     "The encoder that the options ask for."
     from musiclm.encoders import make_encoder, miditok_encoder
-    from musiclm.tokens import EncodingConfig
+    from musiclm.vocab import EncodingConfig
     words, grid = lambda text: tuple(text.split(',')) if text else None, steps_per_beat or (4 if scheme == 'chordwise' else 12)
     if scheme in PEERS:
         usual = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None)

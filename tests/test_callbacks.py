@@ -20,7 +20,8 @@ from musiclm.critic import generated_clips
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, process_group, sha, distributed_context, unwrap_ddp
 from musiclm.metrics import Score, conditional_inception_score, inception_score
-from musiclm.models import load_model, make_classifier, save_model
+from musiclm.models import load_model, save_model
+from musiclm.architectures import make_classifier
 
 COLUMNS = ['inception', 'inception_low', 'inception_high', 'conditional']
 

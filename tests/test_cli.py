@@ -19,10 +19,12 @@ from musiclm.training import verdict
 from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.metrics import Estimate
-from musiclm.models import load_model, make_model, save_model
+from musiclm.models import load_model, save_model
+from musiclm.architectures import make_model
 from musiclm.notes import note_table, write_midi
 from musiclm.scores import read_score
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 TINY = '--size tiny --epochs 1 --bs 8'
 CLIPS = f'{TINY} --length 32 --clips 40'

@@ -15,7 +15,8 @@ from musiclm.ngram import NGram
 from musiclm.report import write_leaderboard
 from musiclm.sampling import sample
 from musiclm.pieces import Piece
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 LENGTH = 48
 

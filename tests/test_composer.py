@@ -13,8 +13,9 @@ from musiclm.composer import (Guess, baseline_probabilities, calibrate, calibrat
 from musiclm.corpus import clips, toy_corpus
 from musiclm.corruptions import NO_COMPOSER
 from musiclm.data import classifier_dataloaders
-from musiclm.models import load_model, make_classifier, make_model, save_model
-from musiclm.tokens import EncodingConfig
+from musiclm.models import load_model, save_model
+from musiclm.architectures import make_classifier, make_model
+from musiclm.vocab import EncodingConfig
 
 LENGTH = 48
 

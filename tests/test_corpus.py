@@ -14,7 +14,8 @@ from musiclm.encoders import make_encoder
 from musiclm.notes import transpose, write_midi
 from musiclm.scores import read_score
 from musiclm.sources import SPLITS
-from musiclm.tokens import EncodingConfig, NotewiseEncoder, composer_slug
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig, composer_slug
 from musiclm.chordwise import ChordwiseEncoder
 
 

@@ -17,7 +17,8 @@ from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.sampling import sample
 from musiclm.pieces import Piece
-from musiclm.tokens import EOS, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EOS, EncodingConfig
 
 LENGTH, PROMPT = 48, 24
 
@@ -317,7 +318,7 @@ def test_schedules(two, reference, schedule, moves):
 
 def test_references_and_starts_that_do_not_fit_are_refused(two, corpus, reference, ngram):
     import copy
-    from musiclm.tokens import Vocab
+    from musiclm.vocab import Vocab
     def changed(**kwargs):
         other = copy.copy(reference)
         for k, v in kwargs.items(): object.__setattr__(other, k, v)

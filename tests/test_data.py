@@ -6,7 +6,8 @@ from fastai.data.all import DataBlock
 
 from musiclm.corpus import clips, toy_corpus
 from musiclm.data import LMLoader, RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
-from musiclm.tokens import BOS, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import BOS, EncodingConfig
 
 BS, SEQ = 4, 25
 

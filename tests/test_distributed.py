@@ -19,7 +19,8 @@ from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import Checkpoints, generator_learner, process_group, distributed_context
 from musiclm.compare import evaluate_lm
-from musiclm.models import load_model, make_model, save_model
+from musiclm.models import load_model, save_model
+from musiclm.architectures import make_model
 from musiclm.notes import atomic_write
 
 root = Path(__file__).resolve().parent.parent

@@ -24,7 +24,8 @@ from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import note_table, transpose
 from musiclm.sampling import sample
-from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, OWN_ENCODERS, PAD
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import BOS, EOS, EncodingConfig, OWN_ENCODERS, PAD
 from musiclm.chordwise import ChordwiseEncoder
 
 OPTIONS = { # of MidiTok's tokenizers, each with what it says of a note

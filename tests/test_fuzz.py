@@ -9,7 +9,8 @@ from test_nasty import READ
 
 from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table
 from musiclm.scores import read_score
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = [EncodingConfig(), EncodingConfig(part_order=('p', 'v'), max_wait=None), EncodingConfig(max_wait=1, pitch_range=(60, 71)),

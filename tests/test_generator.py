@@ -14,9 +14,11 @@ from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import HPARAMS, Checkpoints, generator_learner, default_hparams, token_nll
 from musiclm.compare import evaluate_lm
-from musiclm.models import ARCHS, load_model, make_classifier, make_model, save_model
+from musiclm.models import load_model, save_model
+from musiclm.architectures import ARCHS, make_classifier, make_model
 from musiclm.ngram import NGram
-from musiclm.tokens import BOS, EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import BOS, EncodingConfig
 
 DRY = {'awd_lstm': dict(output_p=0., hidden_p=0., input_p=0., embed_p=0., weight_p=.01), 'transformer': dict(dropout=0.)}
 

@@ -22,12 +22,14 @@ from fastai.text.models.core import LinearDecoder
 from safetensors import safe_open
 
 from musiclm.corpus import toy_corpus
-from musiclm.models import (ARCHS, AWDLSTM, PRETRAINED, choose_precision, from_hub, load_model, make_classifier, make_model,
-                            model_card, model_folder, push_to_hub, put_rows, pretrained_folder, pretrained_models, save_model,
-                            take_rows, use_bf16)
+from musiclm.models import (PRETRAINED, from_hub, load_model, model_card, model_folder, pretrained_folder,
+    pretrained_models, push_to_hub, save_model)
+from musiclm.architectures import (ARCHS, AWDLSTM, choose_precision, make_classifier, make_model, reset_rows, take_rows,
+    use_bf16)
 from musiclm.ngram import NGram
 from musiclm.sources import corpora, read_manifest
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 ENC = NotewiseEncoder(EncodingConfig(parts=('v', 'p', 'b'), max_wait=24))
 V = len(ENC.vocab)
@@ -143,7 +145,7 @@ def test_rows_do_not_hear_each_other(arch, size, precision):
     alone = steps(model, x[:16], begin(16))[0]
     out, state = steps(model, x[:, :9], begin(48))
     assert torch.equal(out[:16], alone[:, :9])
-    put_rows(state, torch.arange(20, 40), take_rows(begin(16), torch.tensor([0]))) # others take their rows
+    reset_rows(state, torch.arange(20, 40), take_rows(begin(16), torch.tensor([0]))) # others take their rows
     y = torch.cat([x[:20, 9:14], x[:20, :5], x[40:, 9:14]])
     out, state = steps(model, y, state)
     assert torch.equal(out[:16], alone[:, 9:14]) and torch.equal(out[20:36], alone[:, :5])
@@ -246,7 +248,7 @@ def test_names_of_saved_weights_stay(tmp_path):
 
 
 def test_bfloat16_is_taken_where_the_processor_has_it(monkeypatch):
-    monkeypatch.setattr('musiclm.models.lstm_trains_in_bf16', lambda: True)
+    monkeypatch.setattr('musiclm.architectures.lstm_trains_in_bf16', lambda: True)
     for has in (True, False):
         monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: has, raising=False)
         assert [use_bf16(p) for p in ('auto', 'fp32', 'bf16')] == [has, False, True]

@@ -15,7 +15,8 @@ from make_nasty import FILES, NASTY, START, abc, kern, note, outcome, part, xml
 from musiclm.notes import MAX_BEATS, NOTE_COLUMNS, ScoreError, note_table
 from musiclm.notated import MAX_CELLS, MAX_ROW, MAX_TAGS, abc_tunes
 from musiclm.scores import read_score
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 # name: (number of notes, end of the last in steps, onset/duration/pitch of the first ones, what attrs say beside zeros)
 TWO = '0/12/60 12/12/62'

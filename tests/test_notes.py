@@ -20,7 +20,8 @@ from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks,
 from musiclm.notated import score_tempos
 from musiclm.scores import read_notes, read_score
 from musiclm.musicxml import best_signature, spelt, to_music21, write_musicxml
-from musiclm.tokens import EncodingConfig, NotewiseEncoder
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
 

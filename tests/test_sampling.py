@@ -6,11 +6,12 @@ import torch
 from musiclm.corpus import toy_corpus
 from musiclm.data import lm_dataloaders
 from musiclm.generator import generator_learner
-from musiclm.models import make_model
+from musiclm.architectures import make_model
 from musiclm.ngram import NGram
 from musiclm.sampling import sample, sample_iter, sample_next_token as choose_by_weight, uniform_numbers
 from musiclm.pieces import Piece, held_out_prompts, stratified_order
-from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, PAD
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import BOS, EOS, EncodingConfig, PAD
 from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = {
@@ -419,7 +420,7 @@ def test_a_prompt_fits_model_and_vocabulary(encoder, model):
 
 
 def test_a_classifier_is_no_generator(encoder):
-    from musiclm.models import make_classifier
+    from musiclm.architectures import make_classifier
     judge = make_classifier(len(encoder.vocab), ['a', 'b'], size='tiny', clip_length=20)
     judge.vocab, judge.encoding = encoder.vocab, encoder.config
     with pytest.raises(ValueError, match='generator'): sample(judge, n=1, n_tokens=5)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from musiclm.encoders import make_encoder, with_composers
 from musiclm.notes import note_table, transpose
-from musiclm.tokens import BOS, EOS, EncodingConfig, NotewiseEncoder, PAD, composer_slug, composer_slugs
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import BOS, EOS, EncodingConfig, PAD, composer_slug, composer_slugs
 from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = {
