@@ -21,15 +21,15 @@ from fastai.torch_core import rank_distrib
 from fastcore.basics import noop, patch
 from tqdm import tqdm
 
-from .composer import composer_places, judge_hash, probabilities
-from .corpus import Corpus
-from .critic import MARGIN, generated_clips
-from .generator import gather_objects
-from .metrics import Score, conditional_inception_score, inception_score
-from .models import unwrap_model, save_model
 from .notes import check_output_folder
-from .sampling import sample
+from .corpus import Corpus
+from .models import save_model, unwrap_model
+from .generator import gather_objects
 from .pieces import held_out_prompts
+from .sampling import sample
+from .metrics import Score, conditional_inception_score, inception_score
+from .composer import composer_places, judge_hash, probabilities
+from .critic import MARGIN, generated_clips
 
 # %% ../nbs/37_callbacks.ipynb #0005
 class MusicalInceptionScore(Callback):
@@ -47,13 +47,16 @@ class MusicalInceptionScore(Callback):
         keep_best=None, # Folder for the model with the highest score of a fit
         **rule, # As of `sample`
     ):
-        self.judge, self.corpus, self.n, self.every, self.share = unwrap_model(judge, 'classifier'), corpus, n, every, share
-        self.split, self.prompt_tokens, self.seed, self.keep_best, self.rule = split, prompt_tokens, seed, keep_best, rule
+        self.judge, self.corpus, self.n, self.every, self.share = unwrap_model(judge,
+                'classifier'), corpus, n, every, share
+        self.split, self.prompt_tokens, self.seed = split, prompt_tokens, seed
+        self.keep_best, self.rule = keep_best, rule
         self.scores, self.conditional, self.history, self.latest, self.columns = {}, {}, {}, {}, []
         if n <= len(self.judge.labels):
             raise ValueError(f'{n} clips are too few for {len(self.judge.labels)} composers')
         if every is not None and every < 1: raise ValueError(f'every must be at least 1 epoch, not {every}')
-        if not 0 < share <= 1: raise ValueError(f'share must be a part of the training time, over 0 and up to 1, not {share}')
+        if not 0 < share <= 1:
+            raise ValueError(f'share must be a part of the training time, over 0 and up to 1, not {share}')
 
 # %% ../nbs/37_callbacks.ipynb #0009
 @patch
@@ -141,7 +144,8 @@ def measure(self:MusicalInceptionScore) -> dict: # `inception` and, where compos
     p, about = probabilities(self.judge, cut), dict(groups=info['work'], strata=info['composer'])
     found = dict(inception=asdict(inception_score(p, **about)))
     if self.known:
-        found['conditional'] = asdict(conditional_inception_score(p, composer_places(self.judge, info['composer']), **about))
+        found['conditional'] = asdict(conditional_inception_score(p, composer_places(self.judge,
+                info['composer']), **about))
     self.cost = perf_counter() - began
     return found
 
@@ -184,10 +188,11 @@ def keep_if_best(self:MusicalInceptionScore,
 
 # %% ../nbs/37_callbacks.ipynb #b0869bb9
 @patch
-def curve(self:MusicalInceptionScore) -> pd.DataFrame: # Index epoch; columns inception, inception_low, inception_high, maybe conditional
+def curve(self:MusicalInceptionScore) -> pd.DataFrame: # By epoch: inception, inception_low, inception_high, conditional
     "The epochs that have a score."
     names = [m.name for m in self.columns]
-    return pd.DataFrame(self.history.values(), pd.Index(self.history, name='epoch', dtype=int), names, dtype=float).dropna()
+    return pd.DataFrame(self.history.values(), pd.Index(self.history, name='epoch', dtype=int), names,
+                        dtype=float).dropna()
 
 # %% ../nbs/37_callbacks.ipynb #94fc84bd
 @patch
@@ -222,11 +227,13 @@ class KeepCopies(Callback):
 
 # %% ../nbs/37_callbacks.ipynb #b9fc1fda
 class TerminalProgress(Callback):
-    "In place of fastai's bars: one bar on standard error, where that is a terminal, and a row an epoch on standard output."
+    """In place of fastai's bars: one bar on standard error, where that is a terminal, and a row an epoch on standard
+    output."""
     order = Recorder.order + 1 # the loss of a batch stands by then
     def before_fit(self):
         self.old_logger, speaks = self.learn.logger, not rank_distrib() # only the first of several processes does
-        self.bar = tqdm(total=self.n_epoch*len(self.dls.train), unit='batch', leave=False, disable=None if speaks else True)
+        self.bar = tqdm(total=self.n_epoch*len(self.dls.train), unit='batch', leave=False,
+                        disable=None if speaks else True)
         self.learn.logger = self.row if speaks else noop
         self.learn.logger(self.recorder.metric_names)
     def after_batch(self):
@@ -238,5 +245,6 @@ class TerminalProgress(Callback):
         self.learn.logger = self.old_logger
     def row(self, values):
         cells = [f'{v:.6f}' if isinstance(v, float) else str(v) for v in values]
-        self.bar.write('  '.join(c.ljust(max(8, len(name))) for c, name in zip(cells, self.recorder.metric_names)).rstrip())
+        self.bar.write('  '.join(c.ljust(max(8, len(name))) for c,
+                                 name in zip(cells, self.recorder.metric_names)).rstrip())
         sys.stdout.flush() # whoever follows a log sees each epoch at once

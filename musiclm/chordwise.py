@@ -11,8 +11,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import Encoder, columns, normal_notes, torch
 from .vocab import BOS, EOS, EncodingConfig, PAD, SPECIAL, Vocab, composer_tokens
+from .tokens import Encoder, columns, normal_notes, torch
 from .grammar import ByRow
 
 # %% ../nbs/13_chordwise.ipynb #0034
@@ -23,7 +23,8 @@ class ChordwiseEncoder(Encoder):
         itos=None, # Vocabulary learnt before
     ):
         self.config = config or EncodingConfig(scheme='chordwise', steps_per_beat=4)
-        if self.config.scheme != 'chordwise': raise ValueError(f'a ChordwiseEncoder cannot encode {self.config.scheme!r}')
+        if self.config.scheme != 'chordwise':
+            raise ValueError(f'a ChordwiseEncoder cannot encode {self.config.scheme!r}')
         self.n_replaced = 0
         self.set_vocab(Vocab(itos or [*SPECIAL, *composer_tokens(self.config), *self.config.part_order]))
 
@@ -43,7 +44,8 @@ def read_chord(
 ) -> tuple: # The part's name and the (128,) chord
     "Read the spelling of a chord."
     part, chord = text.rstrip('0123456789.~'), np.zeros(128, np.uint8)
-    for word in filter(None, text[len(part):].split('.')): chord[int(word.rstrip('~'))] = HELD if word[-1] == '~' else STRUCK
+    for word in filter(None, text[len(part):].split('.')):
+        chord[int(word.rstrip('~'))] = HELD if word[-1] == '~' else STRUCK
     return part, chord
 
 # %% ../nbs/13_chordwise.ipynb #0037
@@ -94,12 +96,14 @@ def fit(self:ChordwiseEncoder,
     "Learn the vocabulary: every chord of the tables, commonest first."
     given = [*SPECIAL, *composer_tokens(self.config)]
     if not len(given) + len(self.config.parts) <= max_size <= 1 << 16:
-        raise ValueError(f'max_size must hold the special tokens and the rests, and at most {1 << 16} tokens, not {max_size}')
+        raise ValueError(f'max_size must hold the special tokens and the rests, and at most {1 << 16} tokens, not '
+                         f'{max_size}')
     counts = {}
     for grid in map(self.grid, tables):
         for part, name in enumerate(self.config.parts):
             chords, n = np.unique(grid[:, part], axis=0, return_counts=True)
-            for chord, k in zip(chords, n): counts[name, chord.tobytes()] = counts.get((name, chord.tobytes()), 0) + int(k)
+            for chord, k in zip(chords, n):
+                counts[name, chord.tobytes()] = counts.get((name, chord.tobytes()), 0) + int(k)
     seen = list(counts.items())
     for s in range(semitones[0], semitones[1] + 1):
         for (name, chord), k in seen if s else ():

@@ -22,22 +22,22 @@ from fastcore.basics import noop, patch
 from tqdm import tqdm
 
 from . import __version__
-from .composer import composer_places, judge_hash, predict
-from .copying import CopyIndex, longest_copies, prompt_echoes
-from .corpus import Corpus
-from .corruptions import real_clips
-from .critic import MARGIN, clips_of_pieces, critic_scores
+from .notes import atomic_write
 from .encoders import make_encoder
-from .generator import token_nll
-from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_weights, class_divergence, compression_ratio,
-                             conditional_inception_score, describe, describe_structure, descriptor_distances, entropy, estimate_from,
-                             frechet_distance, inception_score, kernel_distance, normalised_score, precision_recall_density_coverage,
-                             stratum_codes, unique_ratio)
+from .corpus import Corpus
 from .models import unwrap_model
 from .ngram import NGram
-from .notes import atomic_write
-from .sampling import sample
+from .generator import token_nll
 from .pieces import held_out_prompts
+from .sampling import sample
+from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_weights, class_divergence,
+    compression_ratio, conditional_inception_score, describe, describe_structure, descriptor_distances, entropy,
+    estimate_from, frechet_distance, inception_score, kernel_distance, normalised_score,
+    precision_recall_density_coverage, stratum_codes, unique_ratio)
+from .corruptions import real_clips
+from .copying import CopyIndex, longest_copies, prompt_echoes
+from .composer import composer_places, judge_hash, predict
+from .critic import MARGIN, clips_of_pieces, critic_scores
 
 # %% ../nbs/36_compare.ipynb #000b
 def evaluate_lm(
@@ -46,12 +46,14 @@ def evaluate_lm(
     split:str='test', # The split to measure on
     **kwargs, # Further arguments of `token_nll`
 ) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, `n_tokens`, `n_notes`, `n_works`, `kept`
-    "Held-out loss of a generator, with intervals clustered by work; `kept` is the share of notes that the tokens give back."
+    """Held-out loss of a generator, with intervals clustered by work; `kept` is the share of notes that the tokens
+    give back."""
     rows = corpus.indices(split)
     nats = token_nll(model, [corpus.tokens(i) for i in rows], **kwargs)
     about = corpus.manifest.iloc[rows]
     sums = np.array([[o.sum(dtype=float), len(o), n] for o, n in zip(nats, about['n_notes'])])
-    ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit, strata=about['composer'])
+    ratio = lambda k, unit: bootstrap_interval(sums, about['work'], lambda m: m[..., 0]/m[..., k]/unit,
+                                               strata=about['composer'])
     return dict(nats_per_token=ratio(1, 1), bits_per_note=ratio(2, np.log(2)), n_tokens=int(sums[:, 1].sum()),
                 n_notes=int(sums[:, 2].sum()), n_works=int(about['work'].nunique()),
                 kept=sum(len(corpus.notes(i)) for i in rows)/float(sums[:, 2].sum()))
@@ -89,20 +91,23 @@ def judge_clips(
 ) -> Judged:
     "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary, or that does not know a composer."
     model = unwrap_model(judge)
-    cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of_pieces(pieces, model.clip_length, 1)
+    cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of_pieces(pieces,
+            model.clip_length, 1)
     if not isinstance(pieces, np.ndarray):
         if pieces[0].encoder.vocab != model.vocab:
             raise ValueError('the judge has another vocabulary than the pieces: it cannot read them')
         groups = prompt_info(pieces, 'prompt') if groups is None else groups
         composers = prompt_info(pieces, 'prompt_composer') if composers is None else composers
     for name, given in dict(groups=groups, composers=composers).items():
-        if given is not None and len(given) != len(pieces): raise ValueError(f'{len(given)} {name} for {len(pieces)} pieces')
+        if given is not None and len(given) != len(pieces):
+            raise ValueError(f'{len(given)} {name} for {len(pieces)} pieces')
     groups = None if groups is None else np.asarray(groups)[kept]
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
     if composers is not None: composers = composer_places(model, composers)[kept]
     encoder = make_encoder(model.encoding, model.vocab.itos)
     tables, heard = [encoder.decode(c) for c in cut], predict(model, cut)
-    return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none, groups, composers,
+    return Judged(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none,
+                  groups, composers,
                   len(pieces) - len(kept), np.asarray(kept))
 
 # %% ../nbs/36_compare.ipynb #0009
@@ -142,7 +147,8 @@ def distance_figures(
                 **precision_recall_density_coverage(got.embeddings, real.embeddings, k), unique=unique_ratio(got.clips),
                 descriptor_distance=far['wasserstein'].mean(), descriptor_overlap=far['overlap'].mean(),
                 structure_distance=descriptor_distances(got.structure, real.structure)['wasserstein'].mean(),
-                compression_ratio=compression_ratio(got.clips).mean(), real_compression_ratio=compression_ratio(real.clips).mean())
+                compression_ratio=compression_ratio(got.clips).mean(),
+                real_compression_ratio=compression_ratio(real.clips).mean())
 
 # %% ../nbs/36_compare.ipynb #f01ebd1b
 def copying_figures(
@@ -151,7 +157,8 @@ def copying_figures(
     index:CopyIndex, # Of the training works
     encoder, # Of the clips
 ) -> dict:
-    "What clips share with training works, and what real clips do; `copying_pieces`: longer copies than 95% of real clips have."
+    """What clips share with training works, and what real clips do; `copying_pieces`: longer copies than 95% of real
+    clips have."""
     found, human = (longest_copies(o.clips, index, encoder) for o in (got, real))
     out = dict(copying_pieces=float((found['length'] > human['length'].quantile(.95)).mean()))
     for name, table in (('', found), ('real_', human)):
@@ -172,17 +179,22 @@ def evaluate(
     name:str='pieces', # Index of the row
     seed:int=0, # Of the bootstrap
 ) -> pd.DataFrame: # One row
-    "Pieces against a reference under a judge. Raises ValueError on fewer clips than composers, or a judge that cannot read them."
+    """Pieces against a reference under a judge. Raises ValueError on fewer clips than composers, or a judge that
+    cannot read them."""
     got = pieces if isinstance(pieces, Judged) else judge_clips(pieces, judge, groups, composers)
-    real = reference if isinstance(reference, Judged) else judge_clips(reference, judge, reference_groups, reference_composers)
-    if floor is not None and ceiling is None: ceiling = inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
+    real = reference if isinstance(reference, Judged) else judge_clips(reference, judge, reference_groups,
+            reference_composers)
+    if floor is not None and ceiling is None:
+        ceiling = inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
     model, more = unwrap_model(judge), {}
     if copies is not None:
         more = copying_figures(got, real, copies, make_encoder(model.encoding, model.vocab.itos))
         prompted = not isinstance(pieces, (Judged, np.ndarray)) and any(p.prompt_len > 1 for p in pieces)
         if prompted: more['prompt_echo'] = prompt_echoes(pieces)['share'].mean()
-    row = dict(n=len(got.clips), n_short=got.n_short, length=got.clips.shape[1], **score_figures(got, floor, ceiling, seed),
-               **distance_figures(got, real), **more, judge=getattr(model, 'build', {}).get('arch', type(model).__name__),
+    row = dict(n=len(got.clips), n_short=got.n_short, length=got.clips.shape[1], **score_figures(got, floor,
+            ceiling, seed),
+               **distance_figures(got, real), **more, judge=getattr(model, 'build', {}).get('arch',
+                       type(model).__name__),
                judge_hash=judge_hash(model), temperature=float(model.temperature))
     return pd.DataFrame([row], index=[name])
 
@@ -207,7 +219,8 @@ def held_out_clips(
 ) -> Judged:
     "Real clips under a judge. Raises ValueError on a judge of another vocabulary."
     model = unwrap_model(judge)
-    if corpus.vocab != model.vocab: raise ValueError('the judge has another vocabulary than the corpus: it cannot read it')
+    if corpus.vocab != model.vocab:
+        raise ValueError('the judge has another vocabulary than the corpus: it cannot read it')
     cut, info = real_clips(corpus, split, n, model.clip_length, prompt_tokens, seed=seed)
     return judge_clips(cut, judge, groups=info['work'], composers=info['composer'])
 
@@ -220,7 +233,8 @@ def references(
     split:str='test', # Of their works
     seed:int=0,
 ) -> tuple: # `Judged` real clips, `Score` of the floor, `Score` of the ceiling
-    "What scores are set beside: clips of held-out works, and noise. Raises ValueError on a judge of another vocabulary."
+    """What scores are set beside: clips of held-out works, and noise. Raises ValueError on a judge of another
+    vocabulary."""
     real = held_out_clips(judge, corpus, n, prompt_tokens, split, seed)
     noise = judge_clips(floor_pieces(corpus, n, unwrap_model(judge).clip_length + MARGIN, seed), judge)
     return real, inception_score(noise.probs), inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
@@ -233,8 +247,10 @@ def generator_hash(
 ) -> str: # 12 hexadecimal digits
     "A name for exactly this generator: changes with any weight."
     model = unwrap_model(model)
-    arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()} if hasattr(model, 'state_dict') else model.state_arrays()
-    h = hashlib.sha256(json.dumps([model.build, model.vocab.itos, model.encoding.to_json()], sort_keys=True, default=str).encode())
+    arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()} if hasattr(model,
+            'state_dict') else model.state_arrays()
+    h = hashlib.sha256(json.dumps([model.build, model.vocab.itos, model.encoding.to_json()], sort_keys=True,
+                                  default=str).encode())
     for name in sorted(arrays): h.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
     return h.hexdigest()[:12]
 
@@ -272,17 +288,20 @@ class Bench:
         n:int, prompt_tokens:int, split:str, seed:int, # Pieces a row, tokens of the prompts, whose works, of everything
         copies:CopyIndex=None, # None: of the corpus's training works
     ):
-        self.judge, self.critic, self.corpus = unwrap_model(judge), None if critic is None else unwrap_model(critic, 'critic'), corpus
+        self.judge, self.critic, self.corpus = unwrap_model(judge), None if critic is None else unwrap_model(critic,
+                'critic'), corpus
         self.n, self.seed = n, seed
         self.size = self.judge.clip_length + MARGIN # ends of notes that the prompt left sounding drop out of a clip
         self.prompts, self.where = held_out_prompts(corpus, split, n, prompt_tokens, seed)
         self.real = held_out_clips(judge, corpus, n, prompt_tokens, split, seed)
         works = corpus.manifest.drop_duplicates('work').set_index('work')['composer']
-        if self.real.groups is None: raise ValueError(f'clips come from one work of split {split!r} alone: an interval needs at least 2')
+        if self.real.groups is None:
+            raise ValueError(f'clips come from one work of split {split!r} alone: an interval needs at least 2')
         works = works[works.index.isin([*self.where['work'], *self.real.groups])]
         self.number, self.strata = works.index.get_indexer, stratum_codes(np.arange(len(works)), len(works), works)
         self.weights = bootstrap_weights(len(works), 1000, seed, self.strata) # the same draws of works for all rows
-        self.what = dict(judge=judge_hash(self.judge), critic=self.critic and judge_hash(self.critic), corpus=corpus_hash(corpus),
+        self.what = dict(judge=judge_hash(self.judge), critic=self.critic and judge_hash(self.critic),
+                         corpus=corpus_hash(corpus),
                          n=n, prompt_tokens=prompt_tokens, split=split, seed=seed)
         if copies is not None:
             self.copies = copies
@@ -291,11 +310,13 @@ class Bench:
     def copies(self): return CopyIndex.of(self.corpus) # only where something is measured
     def copied(self, clips): return longest_copies(clips, self.copies, self.corpus.encoder)['share'].tolist()
     def draw(self, model, **rule): # `Piece`s
-        return sample(model, self.n, self.size, prompts=self.prompts, seed=self.seed, **{'min_tokens': self.size, **rule})
+        return sample(model, self.n, self.size, prompts=self.prompts, seed=self.seed,
+                      **{'min_tokens': self.size, **rule})
     def hear(self, pieces): return judge_clips(pieces, self.judge, self.where['work'], self.where['composer'])
     def judged(self, got): # JSON: what is known of each clip
         real = None if self.critic is None else critic_scores(self.critic, got.clips).tolist()
-        return dict(probs=got.probs.tolist(), labels=got.labels.tolist(), works=got.groups.tolist(), copied=self.copied(got.clips), realness=real)
+        return dict(probs=got.probs.tolist(), labels=got.labels.tolist(), works=got.groups.tolist(),
+                    copied=self.copied(got.clips), realness=real)
 
 # %% ../nbs/36_compare.ipynb #001a
 def generator_figures(
@@ -306,79 +327,8 @@ def generator_figures(
     "Held-out nats a token and bits a note with intervals, and the number of parameters."
     bare, figures = unwrap_model(model), evaluate_lm(model, corpus, split)
     n = sum(p.numel() for p in bare.parameters()) if hasattr(bare, 'parameters') else bare.n_params
-    return columns_of('bits_per_note', figures['bits_per_note']) | columns_of('nats_per_token', figures['nats_per_token']) | dict(parameters=int(n))
-
-# %% ../nbs/36_compare.ipynb #21dc60fd
-def describe_judge(
-    judge, # Composer classifier
-) -> str: # One line
-    "Which judge gave a score."
-    return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
-
-def score_clips(
-    judge, # Composer classifier
-    pieces=None, # `Piece`s, or None
-    generator=None, # Generator, asked for `n` pieces if there are none
-    n:int=256, # Pieces of the generator
-    seed:int=0, # Of the pieces
-    pretrained:bool=False, # Whether the judge is the pretrained one
-) -> str: # Several lines
-    "The Inception score of pieces, without references. Raises `ValueError` if there are fewer pieces than composers."
-    size, k = judge.clip_length + MARGIN, len(judge.labels)
-    if generator is not None: pieces = sample(generator, n, size, min_tokens=size, seed=seed)
-    clips, owner = clips_of_pieces(pieces, judge.clip_length)
-    found = len(set(owner))
-    enough = f'{found} of {len(pieces)} pieces are long enough for clips of {judge.clip_length} tokens'
-    if found < k:
-        raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k} at the very least, and a hundred for a narrow interval')
-    lines = [repr(inception_score(predict(judge, clips).given, owner)),
-             f'scale: 1 if the judge recognises nothing, {k} if it is sure of every clip and all composers are equally frequent; '
-             '--store STORE adds the scores of noise and of held-out music']
-    if pretrained:
-        lines.append(f'the pretrained judge was trained on chorales, madrigals and quartets by {k} composers: other music is out of its distribution')
-    return '\n'.join([*lines, f'{describe_judge(judge)}; {enough}'])
-
-# %% ../nbs/36_compare.ipynb #bfeec8ba
-COLUMNS = { # what each row of a report is, in a few words
-    'n': 'clips', 'n_short': 'pieces too short for a clip', 'length': 'tokens of a clip', 'score': 'Inception score', 
-    'conditional': 'score given the composer of the prompt', 'normalised': 'score, 0: noise, 1: held-out music',
-    'conditional_normalised': 'conditional score, likewise', 'class_divergence': 'difference in how often each composer is predicted',
-    'kernel_distance': 'distance from real music in the features of the judge; 0 is best', 'frechet_distance': 'likewise, by means and covariances',
-    'precision': 'share of clips that are like real ones', 'recall': 'share of real clips that have a clip like them',
-    'density': 'precision, weighted by how many real clips are near', 'coverage': 'share of real clips with a clip nearby',
-    'unique': 'share of clips that are no repeats', 'compression_ratio': 'repetition: higher is more repetitive',
-    'descriptor_distance': 'difference in pitch, rhythm and density; 0 is best', 'descriptor_overlap': 'overlap of the same; 1 is best',
-    'structure_distance': 'difference in repetition over time; 0 is best', 'copied_share': 'share of notes copied from training works',
-    'prompt_echo': 'share of notes copied from the prompt', 'bits_per_note': 'held-out loss of the generator',
-    'nats_per_token': 'held-out loss of the generator', 'parameters': 'weights of the generator', 'judge': 'architecture of the judge',
-    'judge_hash': 'figures under different judges cannot be compared', 'temperature': 'of the judge'}
-
-def score_report(
-    judge, # Composer classifier
-    corpus:Corpus, # Its held-out works are the reference
-    pieces=None, # `Piece`s, or None
-    generator=None, # Generator, asked to continue `n` held-out openings if there are none
-    n:int=256, # Pieces of the generator, and real clips
-    seed:int=0, # Of prompts, pieces and intervals
-    name:str='pieces', # Of the table's column
-) -> str: # Several lines
-    "All figures of pieces beside held-out works, each with a description."
-    copies, about = CopyIndex.of(corpus), {}
-    real, floor, ceiling = references(judge, corpus, n, seed=seed)
-    if generator is not None:
-        prompts, rows = held_out_prompts(corpus, 'test', n, 64, seed)
-        size = judge.clip_length + MARGIN
-        pieces = sample(generator, n, size, prompts, min_tokens=size, seed=seed)
-        about = dict(groups=rows['work'], composers=rows['composer'])
-    table = evaluate(pieces, real, judge, floor, ceiling, copies=copies, name=name, seed=seed, **about)
-    if generator is not None: table = table.assign(**generator_figures(generator, corpus))
-    row = table.iloc[0]
-    shown = pd.DataFrame({name: [f'{v:.3f}' if isinstance(v, float) else str(v) for v in row],
-                          '': [COLUMNS.get(c, '') for c in table.columns]}, index=table.columns)
-    value, *ends = (row[f'normalised{o}'] for o in ('', '_low', '_high'))
-    found = Estimate(value, 0., *ends, row['n'], note='floor 0, held-out music 1')
-    text = shown.to_string(justify='left', formatters={'': lambda s: f'  {s}'.ljust(1)})
-    return f'{text}\nnormalised score {found}\nfloor {floor}, held-out music {ceiling}\n{describe_judge(judge)}'
+    return columns_of('bits_per_note', figures['bits_per_note']) | columns_of('nats_per_token',
+            figures['nats_per_token']) | dict(parameters=int(n))
 
 # %% ../nbs/36_compare.ipynb #5d4d549b
 @patch
@@ -391,14 +341,17 @@ def measure(self:Bench,
     pieces = self.draw(model, **rule)
     speed = sum(len(p) - p.prompt_len for p in pieces)/(perf_counter() - begin)
     got, card = self.hear(pieces), getattr(unwrap_model(model), 'card', {})
-    figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed, seed=self.seed,
+    figures = dict(**distance_figures(got, self.real), no_composer=float(got.none.mean()), tokens_per_second=speed,
+                   seed=self.seed,
                    train_seconds=card.get('core_seconds', card.get('seconds')), commit=library_commit())
     return dict(self.judged(got), figures=figures, piece=pieces[0].as_json())
 
 # %% ../nbs/36_compare.ipynb #4f0954af
 def library_commit() -> str:
     "The commit of the checkout that the library runs from, or its version."
-    try: found = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=Path(__file__).parent, capture_output=True, text=True)
+    try:
+        found = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=Path(__file__).parent,
+                               capture_output=True, text=True)
     except (OSError, NameError): return __version__
     return found.stdout.strip() or __version__
 
@@ -443,15 +396,19 @@ def row(self:Bench,
 ) -> dict:
     "A row of the table."
     got = self.scores(found)
-    out = dict(n=len(found['probs']), **columns_of('normalised', normalised_score(got['score'], noise['score'], music['score'])))
+    out = dict(n=len(found['probs']), **columns_of('normalised', normalised_score(got['score'], noise['score'],
+            music['score'])))
     if music['conditional'].log > noise['conditional'].log: # else this judge cannot tell whose a held-out work is
-        out |= columns_of('conditional_normalised', normalised_score(got['conditional'], noise['conditional'], music['conditional']))
+        out |= columns_of('conditional_normalised', normalised_score(got['conditional'], noise['conditional'],
+                music['conditional']))
     for name, score in got.items(): out |= columns_of(name, score)
     if found['realness']:
         taken = np.array(found['realness']) > .5
-        out |= columns_of('fooling', bootstrap_interval(taken, found['works'], seed=self.seed, strata=found['labels'], bounds=(0, 1)))
+        out |= columns_of('fooling', bootstrap_interval(taken, found['works'], seed=self.seed, strata=found['labels'],
+                bounds=(0, 1)))
     excess = self.copying_excess(found, base['real'])
-    out |= dict(copied_95=upper_copies(found['copied'])[0], **columns_of('copying_excess', excess), copies=excess.low > 0)
+    out |= dict(copied_95=upper_copies(found['copied'])[0], **columns_of('copying_excess', excess),
+                copies=excess.low > 0)
     return out | found['figures']
 
 # %% ../nbs/36_compare.ipynb #8866394f
@@ -472,7 +429,8 @@ def copying_excess(self:Bench,
     real:dict, # The same of what the composers wrote
 ) -> Estimate:
     "How far the 95th percentile of copied notes lies above that of real clips, works drawn for both at once."
-    values, drawn = zip(*((upper_copies(o['copied'])[0], upper_copies(o['copied'], self.weights[:, self.number(o['works'])])) for o in (found, real)))
+    values, drawn = zip(*((upper_copies(o['copied'])[0], upper_copies(o['copied'],
+            self.weights[:, self.number(o['works'])])) for o in (found, real)))
     return estimate_from(values[0] - values[1], drawn[0] - drawn[1], len(found['copied']), strata=self.strata)
 
 # %% ../nbs/36_compare.ipynb #145a6ca6
@@ -515,7 +473,8 @@ def leaderboard(
     "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
-    if rank_by not in ('score', 'conditional'): raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
+    if rank_by not in ('score', 'conditional'):
+        raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
     say(f'openings of held-out works, and {n} real clips')
     settings, bench = settings or {'': {}}, Bench(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
     found, once = {}, {} # what depends on a generator alone is found once
@@ -544,29 +503,19 @@ def board_of(
 ) -> pd.DataFrame:
     "The table, from what was measured."
     floor, ceiling = (bench.scores(base[o]) for o in ('noise', 'real'))
-    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base, floor, ceiling) for name, f in found.items()}
-    table = rank_paired(pd.DataFrame.from_dict(rows, orient='index'), {name: bench.draws(f)[rank_by] for name, f in found.items()},
+    rows = {name: {k: f[k] for k in ('generator', 'setting', 'rule')} | bench.row(f, base, floor, ceiling) for name,
+            f in found.items()}
+    table = rank_paired(pd.DataFrame.from_dict(rows, orient='index'), {name: bench.draws(f)[rank_by] for name,
+            f in found.items()},
                         bench.strata, rank_by)
     human = {k: s.value for k, s in ceiling.items()} | dict(copied_95=upper_copies(base['real']['copied'])[0])
     if base['real']['realness']: human['fooling'] = float(np.mean(np.array(base['real']['realness']) > .5))
-    table.attrs.update({o: str(s[rank_by]) for o, s in (('floor', floor), ('ceiling', ceiling))}, human=human, rank_by=rank_by,
-                       judge_hash=bench.what['judge'], critic_hash=bench.what['critic'], corpus_hash=bench.what['corpus'],
+    table.attrs.update({o: str(s[rank_by]) for o, s in (('floor', floor), ('ceiling', ceiling))}, human=human,
+                       rank_by=rank_by,
+                       judge_hash=bench.what['judge'], critic_hash=bench.what['critic'],
+                       corpus_hash=bench.what['corpus'],
                        pieces={name: f['piece'] for name, f in found.items()})
     return table
-
-# %% ../nbs/36_compare.ipynb #ec4d8ac8
-def describe_leaderboard(
-    table:pd.DataFrame, # From `leaderboard`
-    judge, # Composer classifier
-) -> str: # Several lines
-    "The main columns of a leaderboard, with a legend."
-    columns = ['rank', 'normalised', 'normalised_low', 'normalised_high', 'conditional_normalised', 'kernel_distance', 'recall',
-               'bits_per_note', 'fooling', 'copied_95', 'ties']
-    return '\n'.join([
-        table[[c for c in columns if c in table]].to_string(float_format=lambda x: f'{x:.3f}'),
-        'normalised: 0 is noise, 1 held-out music. Rows of equal rank, and ties, do not differ significantly.',
-        'Lower is better: kernel_distance, bits_per_note, copied_95. Higher is better: recall, and fooling, the share of clips that',
-        f'the critic classifies as real.\nfloor {table.attrs["floor"]}, held-out music {table.attrs["ceiling"]}\n{describe_judge(judge)}'])
 
 # %% ../nbs/36_compare.ipynb #af63ba2a
 def plot_leaderboard(
@@ -582,7 +531,8 @@ def plot_leaderboard(
         ax.plot(r[column], y, 'o', color='C7' if r['copies'] else 'C0', mfc='none' if r['copies'] else None)
     label = lambda r: '–' if pd.isna(r['rank']) else f'{int(r["rank"])}'
     ax.set(yticks=at, yticklabels=[f'{name}  {label(r)}' for name, r in table.iterrows()], ylim=(-.6, len(table) - .4),
-           xlabel=f'{"conditional" if "conditional" in column else "Inception"} score: 0 noise, 1 what the composers wrote (95% interval)')
+           xlabel=f'{"conditional" if "conditional" in column else "Inception"} score: 0 noise, 1 what the composers '
+                  f'wrote (95% interval)')
     ax.axvline(1, color='k', lw=.8, ls=':'); ax.axvline(0, color='k', lw=.8, ls=':')
     ax.spines[['top', 'right']].set_visible(False)
     return ax

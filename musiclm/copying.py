@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .corpus import Corpus, clips
 from .notes import note_table, table_rows
-from .pieces import Piece, stratified_order
 from .show import plot_roll
+from .corpus import Corpus, clips
+from .pieces import Piece, stratified_order
 
 # %% ../nbs/32_copying.ipynb #ab5d2f10
 class Lines(NamedTuple):
@@ -275,7 +275,8 @@ def longest_copies(
     distinct:int=6, # Different pairs of a passage that counts at all
     beats_per_bar:int=4, # Bars are counted by it
 ) -> pd.DataFrame: # One row a piece, columns `COPY`; `length` 0 where it shares no passage that counts
-    "The longest passage that each piece shares with training works, and the share of its notes that such passages hold."
+    """The longest passage that each piece shares with training works, and the share of its notes that such passages
+    hold."""
     tables = piece_tables(pieces, encoder, with_prompt)
     lines, rows = lines_of(tables), [COPY | dict(piece=i) for i in range(len(tables))]
     length, low, high = index.search(pairs := line_pairs(lines))
@@ -311,7 +312,8 @@ def plot_copy(
     axes=None, # Two matplotlib axes; new ones when None
 ):
     "Draw a shared passage and its source side by side; gives the figure. Raises `ValueError` where nothing is shared."
-    if copy['source'] < 0: raise ValueError('this piece shares no passage with training works: there is nothing to draw')
+    if copy['source'] < 0:
+        raise ValueError('this piece shares no passage with training works: there is nothing to draw')
     if axes is None: axes = plt.subplots(1, 2, figsize=(13, 3.2), layout='constrained')[1]
     i, there = copy['piece'], {k.removeprefix('source_'): v for k, v in copy.items() if k.startswith('source_')}
     one = piece_tables(pieces[i:i + 1], encoder, with_prompt=True)[0]
@@ -337,7 +339,7 @@ def human_copying(
     level:float=.95, # Of the quantile
     seed:int=0, # Of the cuts
     **kwargs, # As of `longest_copies`
-) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work`, whose the clip is; `attrs['limit']` holds the quantiles
+) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work` of the clip; `attrs['limit']` holds the quantiles
     "What held-out works share with training works. Raises `ValueError` where no work of the split is long enough."
     cut, where = clips(corpus, length, split, per_piece=8, seed=seed)
     if not len(cut): raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')

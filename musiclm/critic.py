@@ -30,20 +30,22 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from .notes import forward_names
-from .composer import clip_learner, probabilities, load_pretrained_encoder
-from .copying import CopyIndex, copied_share
-from .corpus import Corpus, piece_clips
-from .corruptions import real_clips
-from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
-                             expected_calibration_error, stratum_codes)
-from .models import load_weights, register, unwrap_model
-from .architectures import Classifier, can_compute, check_arch, make_model
-from .sampling import sample
-from .pieces import Piece, held_out_prompts, stratified_order
 from .vocab import BOS
+from .corpus import Corpus, piece_clips
+from .architectures import Classifier, can_compute, check_arch, make_model
+from .models import load_weights, register, unwrap_model
+from .pieces import Piece, held_out_prompts, stratified_order
+from .sampling import sample
+from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
+    expected_calibration_error, stratum_codes)
+from .corruptions import real_clips
+from .copying import CopyIndex, copied_share
+from .composer import clip_learner, load_pretrained_encoder, probabilities
 
 # %% ../nbs/35_critic.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, renamed=dict(realness='critic_scores', piece_realness='piece_critic_scores', baseline_realness='baseline_critic_scores', clips_of='clips_of_pieces', critic_figures='evaluate_critic'))
+__getattr__, __dir__ = forward_names(__name__, renamed=dict(realness='critic_scores',
+        piece_realness='piece_critic_scores', baseline_realness='baseline_critic_scores', clips_of='clips_of_pieces',
+                critic_figures='evaluate_critic'))
 
 # %% ../nbs/35_critic.ipynb #0006
 MARGIN = 128 # tokens written beyond a clip: where it may start, and what cutting and encoding again may lose
@@ -474,7 +476,7 @@ def evaluate_critic(
     info:pd.DataFrame, # From `critic_clips`
     encoder, # Encoding of the clips
     likelihood=None, # Generators by name, whose likelihood is a baseline
-) -> dict: # `auc`, `difference` to `best_baseline`, `by_generator`, `baselines`, `calibration_error`: of clips of test works; `by_kind`
+) -> dict: # `auc`, `difference` to `best_baseline`, `by_generator`, `by_kind`, `baselines`, `calibration_error`
     "How well a critic tells real from generated, and how well baselines do on the same clips."
     use = info['split'].isin(['train', 'test']).to_numpy()
     clips, info = clips[use], info[use].reset_index(drop=True)
@@ -489,8 +491,10 @@ def evaluate_critic(
         return dict(best_baseline=best, difference=auc_difference(p[keep], base[best][keep], y[keep], **cluster(keep)))
     for name, (which, held_out) in fake_kinds(info).items():
         keep, found = which | y, beside(which | y)
-        by_kind[name] = dict(held_out=held_out, auc=area(p, keep), baseline=area(base[found['best_baseline']], keep), **found)
-    return dict(auc=area(p, everything), **beside(everything), by_generator={k: v['auc'] for k, v in by_kind.items() if ', ' in k},
+        by_kind[name] = dict(held_out=held_out, auc=area(p, keep), baseline=area(base[found['best_baseline']],
+                keep), **found)
+    return dict(auc=area(p, everything), **beside(everything), by_generator={k: v['auc'] for k, v in by_kind.items()
+            if ', ' in k},
                 baselines={k: area(s, everything) for k, s in base.items()}, by_kind=by_kind,
                 calibration_error=expected_calibration_error(np.c_[1 - p, p], y, **cluster(everything)))
 
@@ -569,7 +573,8 @@ def best_of(
     max_copy:float=None, # Largest share of a piece's notes that copied passages may hold; None: half
     diverse:bool=True, # Let the prompts take turns
 ) -> list[Piece]: # Best first
-    "The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`, or no copies to look for."
+    """The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`, or no copies to
+    look for."""
     if not 1 <= k <= len(pieces): raise ValueError(f'cannot pick {k} of {len(pieces)} pieces')
     if copies is None and max_copy is not None:
         raise ValueError('max_copy needs copies: a CopyIndex of the training works, or shares of copied notes')

@@ -14,9 +14,9 @@ import torch
 from fastai.data.all import CategoryBlock, DataBlock, DataLoaders, TfmdDL, Transform, TransformBlock
 from fastcore.basics import patch
 
-from .corpus import Corpus
-from .tokens import Encoder
 from .vocab import BOS, EOS, PAD
+from .tokens import Encoder
+from .corpus import Corpus
 
 # %% ../nbs/18_data.ipynb #0007
 class RandomTranspose(Transform):

@@ -18,8 +18,8 @@ import symusic
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import Encoder, NotewiseEncoder, fold_octaves, torch
 from .vocab import BOS, EOS, EncodingConfig, OWN_ENCODERS, PAD, SPECIAL, Vocab, composer_slugs, composer_tokens
+from .tokens import Encoder, NotewiseEncoder, fold_octaves, torch
 from .grammar import ByRow
 from .chordwise import ChordwiseEncoder
 
@@ -59,7 +59,8 @@ def tokenizer_text(
 ) -> str: # JSON
     "The parameters of a tokenizer as text, the same whatever version wrote them."
     name = type(tokenizer).__name__
-    if type(tokenizer) is not tokenizer_class(name): raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
+    if type(tokenizer) is not tokenizer_class(name):
+        raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
     return json.dumps({k: v for k, v in tokenizer.to_dict().items() if k in TOKENIZER_KEYS})
 
 # %% ../nbs/14_encoders.ipynb #2b0a1018

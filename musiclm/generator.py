@@ -45,7 +45,8 @@ from .vocab import BOS
 
 # %% ../nbs/23_generator.ipynb #fwd00002
 __getattr__, __dir__ = forward_names(__name__, dict(evaluate_lm='compare'),
-                                     dict(together='distributed_context', recipe='default_hparams', token_nats='token_nll', RECIPES='HPARAMS'))
+                                     dict(together='distributed_context', recipe='default_hparams',
+                                          token_nats='token_nll', RECIPES='HPARAMS'))
 
 # %% ../nbs/23_generator.ipynb #0005
 class Checkpoints(Callback):
@@ -55,8 +56,10 @@ class Checkpoints(Callback):
         every:int=1, # Epochs between checkpoints; the last epoch always has one
     ):
         self.folder, self.every = Path(folder), every
-    def before_fit(self): assert isinstance(self.learn, GeneratorLearner), 'checkpoints are for the Learner of generator_learner'
-    def epochs(self): return json.loads((self.found()[-1]/'training.json').read_text())['settings']['epochs'] # of the training that it is of
+    def before_fit(self): assert isinstance(self.learn,
+                                            GeneratorLearner), 'checkpoints are for the Learner of generator_learner'
+    def epochs(self): # of the training that the last checkpoint belongs to
+        return json.loads((self.found()[-1]/'training.json').read_text())['settings']['epochs']
     def found(self): return sorted(p for p in self.folder.glob('epoch-*') if (p/'training.json').is_file())
     def after_cancel_fit(self):
         if not self.learn.fault or not self.found(): return
@@ -77,7 +80,8 @@ def training_settings(
     "Everything that the course of a training depends on, but for random states."
     model, schedule = unwrap_ddp(learn), getattr(learn, 'param_scheduler', None)
     scheds = schedule.scheds if schedule else {}
-    course = {k: [np.ravel(f(at)).astype(float).tolist() for at in (0., .1, .25, .4, .6, .8, 1.)] for k, f in scheds.items()}
+    course = {k: [np.ravel(f(at)).astype(float).tolist() for at in (0., .1, .25, .4, .6, .8, 1.)] for k,
+              f in scheds.items()}
     hypers = [{k: float(v) for k, v in h.items() if k not in scheds} for h in learn.opt.hypers]
     data = [dl.about() for dl in learn.dls.loaders if isinstance(dl, LMLoader)]
     found = dict( # the first that differs is what a refusal names
@@ -130,7 +134,8 @@ def training_state(learn) -> tuple: # Tensors by name, and JSON
     opt, recorder, model = learn.opt, learn.recorder, unwrap_ddp(learn)
     state = {n: opt.state[p] for n, p in model.named_parameters()}
     tensors = {f'{k}/{n}': v.contiguous() for n, s in state.items() for k, v in s.items() if torch.is_tensor(v)}
-    curves = {'lrs': recorder.lrs, 'losses': recorder.losses, **getattr(getattr(learn, 'param_scheduler', None), 'hps', {})}
+    curves = {'lrs': recorder.lrs, 'losses': recorder.losses,
+              **getattr(getattr(learn, 'param_scheduler', None), 'hps', {})}
     tensors |= {f'curve/{k}': torch.tensor([float(o) for o in v], dtype=torch.float64) for k, v in curves.items()}
     return tensors, dict(
         epoch=learn.epoch + 1, settings=training_settings(learn), train_iter=learn.train_iter,
@@ -166,7 +171,8 @@ def set_curves(
     recorder, schedule = learn.recorder, getattr(learn, 'param_scheduler', None)
     recorder.values, recorder.iters = [L(row) for row in about['values']], about['iters']
     recorder.lrs, recorder.losses = curves.pop('lrs').tolist(), [*curves.pop('losses').float()]
-    recorder.smooth_loss.count, recorder.smooth_loss.val = about['smooth_loss'][0], torch.tensor(about['smooth_loss'][1])
+    recorder.smooth_loss.count = about['smooth_loss'][0]
+    recorder.smooth_loss.val = torch.tensor(about['smooth_loss'][1])
     if recorder.losses: learn.smooth_loss = recorder.losses[-1]
     if schedule: schedule.hps = {k: v.tolist() for k, v in curves.items()}
 
@@ -179,14 +185,16 @@ def read_checkpoint(
     model, opt = unwrap_ddp(learn), learn.opt
     device = next(model.parameters()).device
     try:
-        about, tensors = json.loads((folder/'training.json').read_text()), safetensors.torch.load_file(folder/'training.safetensors')
+        about = json.loads((folder/'training.json').read_text())
+        tensors = safetensors.torch.load_file(folder/'training.safetensors')
         load_weights(model, folder/'model.safetensors')
         for n, p in model.named_parameters():
             mine = {k.split('/')[0]: v.to(p.device) for k, v in tensors.items() if k.split('/', 1)[1] == n}
             opt.state[p] = {**about['optimizer'][n], **mine}
         for h, old in zip(opt.hypers, about['hypers']): h.update(old)
         set_curves(learn, about, {k.split('/')[1]: v for k, v in tensors.items() if k.startswith('curve/')})
-        for dl, state in zip((o for o in learn.dls.loaders if isinstance(o, LMLoader)), about['data']): dl.set_state(state)
+        for dl, state in zip((o for o in learn.dls.loaders if isinstance(o, LMLoader)), about['data']):
+            dl.set_state(state)
         learn.train_iter = about['train_iter']
         set_random_state(about['random'][rank_distrib()], device)
     except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as e:
@@ -203,9 +211,12 @@ def resume(self:Checkpoints) -> int: # The epoch to begin with
     except (OSError, KeyError, TypeError, ValueError) as e: raise ValueError(f'{found[-1]} cannot be read: {e}') from e
     if differ := differences(old, training_settings(self.learn)):
         (name, a, b), *_ = differ
-        why = dict(pieces='on other music', vocabulary='with other tokens', start='from other weights', epochs=f'of {a} epochs, not of {b}')
-        raise ValueError(f'{self.folder} holds a training {why.get(name, f"with {name} {a}, not {b}")}: go on with the same settings, or '
-                         f'remove it (in `musiclm train`: --anew) to begin anew; `musiclm generate {found[-1]}` reads the model as it stands')
+        why = dict(pieces='on other music', vocabulary='with other tokens', start='from other weights',
+                   epochs=f'of {a} epochs, not of {b}')
+        raise ValueError(f'{self.folder} holds a training {why.get(name, f"with {name} {a}, not {b}")}: go on with '
+                         f'the same settings, or '
+                         f'remove it (in `musiclm train`: --anew) to begin anew; `musiclm generate {found[-1]}` '
+                         f'reads the model as it stands')
     return read_checkpoint(self.learn, found[-1])
 
 # %% ../nbs/23_generator.ipynb #75793fa8
@@ -217,7 +228,8 @@ class GuardedClip(GradientClip):
         if to_detach(norm + loss).isfinite(): return # the same answer in every process
         self.opt.zero_grad()
         if not hasattr(self.learn, 'lr_finder'): # which looks for the rate at which this happens
-            self.learn.fault = (f'training stopped at batch {self.iter + 1} of epoch {self.epoch + 1}: the loss is {float(loss):.4g}, '
+            self.learn.fault = (f'training stopped at batch {self.iter + 1} of epoch {self.epoch + 1}: the loss is '
+                                f'{float(loss):.4g}, '
                                 f'and the norm of its gradient {float(norm):.4g}; train with a lower lr')
         raise CancelFitException
 
@@ -258,11 +270,13 @@ class GeneratorLearner(Learner):
 # %% ../nbs/23_generator.ipynb #c0683214
 @contextmanager
 def process_group():
-    "Gives the rank of this process among those that a launcher started (0 where there is none), and leaves them at the end."
+    """Gives the rank of this process among those that a launcher started (0 where there is none), and leaves them at
+    the end."""
     if num_distrib() > 1:
         try: from accelerate import PartialState
         except ModuleNotFoundError as e:
-            raise ValueError('training in several processes needs accelerate: pip install "musiclm[distributed]"') from e
+            message = 'training in several processes needs accelerate: pip install "musiclm[distributed]"'
+            raise ValueError(message) from e
         PartialState(cpu=not torch.cuda.is_available())
     yield rank_distrib()
     if num_distrib() > 1: torch.distributed.destroy_process_group()
@@ -303,7 +317,8 @@ class BitsPerNote(Metric):
     def accumulate(self, learn):
         y = learn.y.flatten()
         nats = F.cross_entropy(learn.pred.flatten(0, -2).float(), y, reduction='none')[y != BOS]
-        self.sums += to_detach(torch.stack([nats.sum(), nats.new_tensor(len(nats))])[None]).sum(0).numpy() # over processes
+        self.sums += to_detach(torch.stack([nats.sum(),
+                                            nats.new_tensor(len(nats))])[None]).sum(0).numpy() # over processes
     @property
     def value(self): return self.sums[0]/self.sums[1]/np.log(2)/self.notes_per_token if self.sums[1] else None
 
@@ -316,7 +331,8 @@ def check_same_vocab(
     composers:bool=True, # Must they know the same composers, too? Their tokens are in no clip
 ):
     "Raise `ValueError` where a model reads other tokens than those; `says` is what, with {} for the difference."
-    ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json()) for o in (model.encoding, encoding))
+    ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json())
+                    for o in (model.encoding, encoding))
     differ = [f'{k} {ours.get(k)} against {theirs.get(k)}' for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     n = None if composers else min(len(model.vocab), len(vocab)) # composers stand last
     if not differ and model.vocab.itos[:n] == vocab.itos[:n]: return
@@ -338,7 +354,8 @@ def model_from(
     has_all = {**usual, **old.build['options'], 'arch': old.build['arch'], 'size': old.build['size']}
     for name, want in {**(options or {}), 'arch': arch, 'size': size}.items():
         has = has_all.get(name)
-        if want is not None and want != has: raise ValueError(f'the generator to start from has {name} {has}, not {want}')
+        if want is not None and want != has:
+            raise ValueError(f'the generator to start from has {name} {has}, not {want}')
     check_same_vocab(old, dls.vocab, dls.encoder.config)
     model = make_model(len(old.vocab), old.build['arch'], old.build['size'], **old.build['options'])
     with torch.no_grad():
@@ -370,8 +387,10 @@ def generator_learner(
     cbs = [*(rnn_cbs(alpha=.2, beta=.1) if isinstance(model, AWDLSTM) else [ModelResetter()]), GuardedClip(clip),
            *([MixedPrecision(AMPMode.BF16)] if bf16 else []), *L(cbs)]
     lr = lr or default_hparams(model.build['arch'], model.build['size'])['lr']*(.5 if start is not None else 1)
-    if metrics is None: metrics = [accuracy, *([BitsPerNote(dls.notes_per_token)] if hasattr(dls, 'notes_per_token') else [])]
-    learn = GeneratorLearner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
+    if metrics is None:
+        metrics = [accuracy, *([BitsPerNote(dls.notes_per_token)] if hasattr(dls, 'notes_per_token') else [])]
+    learn = GeneratorLearner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8),
+                             lr=lr, wd=wd,
                              moms=(.9, .9, .9), metrics=metrics, cbs=cbs, **kwargs)
     if start is not None: learn.start_hash = sha(*(p.detach().cpu().numpy().tobytes() for p in model.parameters()))
     return learn
@@ -436,8 +455,10 @@ def batch_nll(
     device, longest = next(model.parameters()).device, max(map(len, pieces))
     x = torch.zeros(len(pieces), longest, dtype=torch.long)
     for row, p in zip(x, pieces): row[:len(p)] = torch.from_numpy(np.asarray(p, np.int64))
-    x, carries, sizes = x.to(device), getattr(model, 'carries', False), torch.tensor([len(p) for p in pieces], device=device)
-    nats, back = torch.zeros(len(pieces), longest - 1, device=device), 0 if carries else min(getattr(model, 'reach', window), 4096)
+    x, carries, sizes = x.to(device), getattr(model, 'carries', False), torch.tensor([len(p) for p in pieces],
+            device=device)
+    nats, back = torch.zeros(len(pieces), longest - 1, device=device), 0 if carries else min(getattr(model, 'reach',
+            window), 4096)
     window = max(window, back)
     model.reset()
     for lo in range(0, longest - 1, window):

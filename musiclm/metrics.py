@@ -43,7 +43,8 @@ class Estimate:
 # %% ../nbs/30_metrics.ipynb #0009
 @dataclass(frozen=True)
 class Score:
-    "exp of a mean in nats: `value`, `low` and `high` on the scale of composers; `log` and its standard error `se` in nats."
+    """exp of a mean in nats: `value`, `low` and `high` on the scale of composers; `log` and its standard error `se` in
+    nats."""
     value: float
     log: float
     se: float
@@ -77,7 +78,8 @@ def check_probs(
     if (p < 0).any(): raise ValueError('probabilities are negative: these may be logits, take a softmax first')
     sums = p.sum(1)
     if len(p) and abs(sums - 1).max() > 1e-2:
-        raise ValueError(f'row {abs(sums-1).argmax()} sums to {sums[abs(sums-1).argmax()]:.3f}, not to 1: take a softmax first')
+        raise ValueError(f'row {abs(sums-1).argmax()} sums to {sums[abs(sums-1).argmax()]:.3f}, not to 1: take a '
+                         f'softmax first')
     return p/sums[:, None]
 
 # %% ../nbs/30_metrics.ipynb #000e
@@ -148,10 +150,12 @@ def estimate_from(
     bounds=(-np.inf, np.inf), # Values that the figure can take
     strata=None, # (n_groups,) stratum of each cluster that was drawn; None: clusters are many
 ) -> Estimate:
-    "An `Estimate` of `value` from the spread of its `resampled` values about their mean, widened as by Student where clusters are few."
+    """An `Estimate` of `value` from the spread of its `resampled` values about their mean, widened as by Student where
+    clusters are few."""
     dev = np.asarray(resampled, float)
     dev = dev[np.isfinite(dev)] - np.nanmean(dev)
-    wide = 1. if strata is None else student_t.ppf((1 + level)/2, len(strata) - len(np.unique(strata)))/norm.ppf((1 + level)/2)
+    wide = 1. if strata is None else student_t.ppf((1 + level)/2,
+                                                   len(strata) - len(np.unique(strata)))/norm.ppf((1 + level)/2)
     low, high = np.clip(value + wide*np.quantile(dev, [(1 - level)/2, (1 + level)/2]), *bounds)
     return Estimate(float(value), float(dev.std()), float(low), float(high), n, level)
 
@@ -188,7 +192,8 @@ def _log_is(means):
 
 # %% ../nbs/30_metrics.ipynb #f1e0aed9
 def _log_is_bias(p, groups=None, strata=None):
-    "How much log IS of probabilities `p` (n, K) is too low: half the sum of Var(mean p_k)/p̄_k, over clusters within strata."
+    """How much log IS of probabilities `p` (n, K) is too low: half the sum of Var(mean p_k)/p̄_k, over clusters within
+    strata."""
     codes, n_groups = cluster_codes(len(p), groups)
     stratum = stratum_codes(codes, n_groups, strata)
     member, mean = np.eye(stratum.max() + 1)[stratum], p.mean(0)  # (G, S)
@@ -248,7 +253,8 @@ def conditional_inception_score(
     n_boot:int=1000, seed:int=0, level:float=.95, # Resamples (with `groups`); seed; level of the interval
     strata=None, # (n,) composer of the work or prompt (with `groups`): works are drawn within composers
 ) -> Score:
-    "Conditional score exp(log K + E log p(c|x)) for clips prompted by composers c; probabilities under 1e-12 count as that."
+    """Conditional score exp(log K + E log p(c|x)) for clips prompted by composers c; probabilities under 1e-12 count
+    as that."""
     p = check_probs(probs)
     y = check_labels(labels, *p.shape)
     logs = np.log(p.shape[1]) + np.log(np.maximum(p[np.arange(len(p)), y], 1e-12))
@@ -260,10 +266,12 @@ def normalised_score(
     floor:Score, # Unordered tokens under the same judge
     ceiling:Score, # Held-out real music under the same judge
 ) -> Estimate: # 0 at the floor, 1 at the ceiling
-    "(log S − log floor)/(log ceiling − log floor), with an interval by the delta method (the three taken as independent)."
+    """(log S − log floor)/(log ceiling − log floor), with an interval by the delta method (the three taken as
+    independent)."""
     span = ceiling.log - floor.log
     if span <= 0:
-        raise ValueError(f'the ceiling ({ceiling}) is not above the floor ({floor}): this judge cannot tell music from noise')
+        raise ValueError(f'the ceiling ({ceiling}) is not above the floor ({floor}): this judge cannot tell music '
+                         f'from noise')
     value = (score.log - floor.log)/span
     se = np.sqrt(score.se**2 + ((1 - value)*floor.se)**2 + (value*ceiling.se)**2)/span
     if score in (floor, ceiling): se = 0.  # the same measurement: at its place by definition
@@ -444,11 +452,13 @@ def compression_ratio(
 
 # %% ../nbs/30_metrics.ipynb #0044
 DESCRIPTORS = ['n_notes', 'pitch_class_entropy', 'scale_consistency', 'pitch_range', 'n_pitches', 'mean_pitch',
-               'polyphony', 'note_density', 'mean_interval', 'mean_duration', 'empty_beat_rate', 'groove', 'first_part_share']
+               'polyphony', 'note_density', 'mean_interval', 'mean_duration', 'empty_beat_rate', 'groove',
+               'first_part_share']
 
 def _grid(notes, spb):
     "Notes sounding and notes struck at each step, filled up to whole beats."
-    onset, end = notes.onset.to_numpy() - notes.onset.min(), (notes.onset + notes.duration).to_numpy() - notes.onset.min()
+    onset, end = notes.onset.to_numpy() - notes.onset.min(), (notes.onset
+            + notes.duration).to_numpy() - notes.onset.min()
     steps = int(-(-max(end.max(), onset.max() + 1)//spb)*spb)
     change = np.bincount(onset, minlength=steps + 1) - np.bincount(end, minlength=steps + 1)
     return change.cumsum()[:steps], np.bincount(onset, minlength=steps)[:steps]
@@ -560,4 +570,5 @@ def describe_structure(
     **kwargs, # As of `structure_indicators`
 ) -> pd.DataFrame: # One row a table
     "The `structure_indicators` of many note tables."
-    return pd.DataFrame([structure_indicators(t, **kwargs) for t in tables], columns=list(kwargs.get('lengths') or STRUCTURE))
+    return pd.DataFrame([structure_indicators(t, **kwargs) for t in tables],
+                        columns=list(kwargs.get('lengths') or STRUCTURE))

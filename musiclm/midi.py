@@ -23,7 +23,8 @@ def read_bytes(
 ) -> bytes:
     "All of a file; raises `ScoreError` where there is none, or one too large."
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0)) # half the time of `open`, which counts for small files
+        file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY',
+                                                   0)) # half the time of `open`, which counts for small files
         try:
             raw = os.read(file, 1 << 16) # all there is of most scores
             if len(raw) == 1 << 16:
@@ -66,7 +67,8 @@ def plain_midi(
     "Take a MIDI file out of its RIFF wrapper, and cut a header that is too long; refuse what is no MIDI file."
     if raw[:4] == b'RIFF' and raw[8:16] == b'RMIDdata' and len(raw) > 20:
         raw = raw[20:20 + struct.unpack('<I', raw[16:20])[0]]
-    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    if raw[:4] != b'MThd' or len(raw) < 14:
+        raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
     size = struct.unpack('>I', raw[4:8])[0]
     if size < 6: raise ScoreError(path, f'the MIDI header is too short ({size} bytes)')
     return b'MThd\0\0\0\6' + raw[8:14] + raw[8 + size:]
@@ -82,7 +84,8 @@ def sound_midi(
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
     if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
     if division & 0x8000: division = (256 - (division >> 8))*(division & 255)//2  # frames a second × ticks, 120 bpm
-    if division == 0 or division & 0x8000: raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
+    if division == 0 or division & 0x8000:
+        raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
     tracks = track_chunks(raw, path)
     if not tracks: raise ScoreError(path, 'the MIDI file has no tracks')
     if has_overflow(raw, tracks):
@@ -173,7 +176,8 @@ def midi_tracks(
     times[len(times)//2:] += times[:len(times)//2]
     pitch, velocity = (np.concatenate([c[k] for c in columns]) for k in ('pitch', 'velocity')) # int8
     if pitch.min() < 0: raise ScoreError(path, 'broken MIDI: a pitch above 127')
-    return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns], times, pitch,
+    return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns],
+                  times, pitch,
                   velocity, score.ticks_per_quarter, midi_tempos(score) if tempos and not frames else [], {})
 
 # %% ../nbs/01_midi.ipynb #baab3844
@@ -210,7 +214,8 @@ def place_notes(
 ) -> NoteColumns: # In the order of the file
     "Put the notes of a score on the grid and into parts."
     path, names, sizes, times, pitch, velocity, unit, tempos, info = tracks
-    if tempo_grid not in ('ticks', 'seconds'): raise ValueError(f"tempo_grid is 'ticks' or 'seconds', not {tempo_grid!r}")
+    if tempo_grid not in ('ticks', 'seconds'):
+        raise ValueError(f"tempo_grid is 'ticks' or 'seconds', not {tempo_grid!r}")
     heights = lambda: [p.mean() for p in np.split(pitch, np.cumsum(sizes)[:-1])]
     part = np.array(part_of_tracks(names, parts, part_map, heights)).repeat(sizes)
     if tempo_grid == 'seconds': times, unit, tempos = 2*in_seconds(times, unit, tempos), 1, []

@@ -22,9 +22,12 @@ from .vocab import EncodingConfig, Vocab
 from .architectures import make_classifier, make_model
 
 # %% ../nbs/21_models.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, dict(ARCHS='architectures', make_model='architectures', make_classifier='architectures',
-                                                    Classifier='architectures', AWDLSTM='architectures', Transformer='architectures'),
-                                     dict(READY='PRETRAINED', ready_models='pretrained_models', bare_model='unwrap_model'))
+__getattr__, __dir__ = forward_names(__name__, dict(ARCHS='architectures', make_model='architectures',
+                                                    make_classifier='architectures',
+                                                    Classifier='architectures', AWDLSTM='architectures',
+                                                    Transformer='architectures'),
+                                     dict(READY='PRETRAINED', ready_models='pretrained_models',
+                                          bare_model='unwrap_model'))
 
 # %% ../nbs/21_models.ipynb #001a
 def load_weights(model, path):
@@ -60,7 +63,8 @@ def unwrap_model(
     model = getattr(model, 'model', model)
     if isinstance(model, nn.parallel.DistributedDataParallel): model = model.module
     labels = getattr(model, 'labels', ())
-    if not {'generator': hasattr(model, 'step'), 'classifier': bool(labels), 'critic': 'real' in labels, None: True}[kind]:
+    if not {'generator': hasattr(model, 'step'), 'classifier': bool(labels), 'critic': 'real' in labels,
+            None: True}[kind]:
         raise ValueError(f'a {kind} is wanted here, and this is none: {type(model).__name__}')
     return model
 
@@ -80,7 +84,8 @@ def flat_rows(
     name:str='', # What stands before the names
 ): # Generates pairs of a name and a text
     "Entries of nested dicts, one a row, the names joined."
-    if not isinstance(value, dict): yield name, ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if not isinstance(value, dict):
+        yield name, ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     else:
         for k, v in value.items(): yield from flat_rows(v, f'{name}, {k}' if name else str(k))
 
@@ -97,7 +102,8 @@ def markdown_table(
 # %% ../nbs/21_models.ipynb #001f
 LOADING = '\n'.join(['```python', 'from musiclm.all import *',
                      "model = load_model('FOLDER')          # a folder on this machine",
-                     "model = from_hub('USER/REPOSITORY')   # from the Hugging Face Hub: pip install \"musiclm[hub]\"", '```'])
+                     "model = from_hub('USER/REPOSITORY')   # from the Hugging Face Hub: pip install \"musiclm[hub]\"",
+                      '```'])
 
 def front_matter(
     about:dict, # From `describe_model`
@@ -120,8 +126,10 @@ def model_card(
     card, encoding = about['card'], about.pop('encoding')
     kind = ' '.join(filter(None, (about['kind'], about.get('arch'), about.get('size'))))
     size = sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None
-    facts = {'kind': kind, 'parameters': size and f'{size:,}', 'labels': about.get('labels'), 'tokens': len(model.vocab),
-             'tokens of a clip': about.get('clip_length'), 'temperature': about.get('temperature'), 'musiclm': __version__}
+    facts = {'kind': kind, 'parameters': size and f'{size:,}', 'labels': about.get('labels'),
+             'tokens': len(model.vocab),
+             'tokens of a clip': about.get('clip_length'), 'temperature': about.get('temperature'),
+             'musiclm': __version__}
     known = ('name', 'licence', 'data', 'split', 'licence_notes', 'figures', 'command')
     rest = {k.replace('_', ' '): v for k, v in card.items() if k not in known and k != 'history'}
     table = lambda d, *head: markdown_table({k: v for k, v in d.items() if v is not None}, head)

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import PART_TRACKS, table_rows, atomic_write
+from .notes import PART_TRACKS, atomic_write, table_rows
 
 # %% ../nbs/04_musicxml.ipynb #e851abd8
-NOTE_VALUES = [Fraction(a, b) for a, b in ((4, 1), (3, 1), (2, 1), (3, 2), (4, 3), (1, 1), (3, 4), (2, 3), (1, 2), (3, 8), (1, 3),
-                                           (1, 4), (1, 6), (1, 8), (1, 12), (1, 16), (1, 24))] # in quarters, longest first
+NOTE_VALUES = [Fraction(a, b) for a, b in ((4, 1), (3, 1), (2, 1), (3, 2), (4, 3), (1, 1), (3, 4), (2, 3), (1, 2),
+                                           (3, 8), (1, 3),
+                                           (1, 4), (1, 6), (1, 8), (1, 12), (1, 16),
+                                           (1, 24))] # in quarters, longest first
 
 def printed_spans(
     begin:int, # Steps
@@ -62,7 +64,8 @@ def voices_of(
 ) -> list: # A list a voice of (begin, end, pitches), which do not overlap
     "Notes that begin and end together are a chord; what overlaps goes into another voice."
     chords, voices = {}, []
-    for onset, duration, pitch, *_ in table_rows(rows).T.tolist(): chords.setdefault((onset, onset + duration), []).append(pitch)
+    for onset, duration, pitch, *_ in table_rows(rows).T.tolist():
+        chords.setdefault((onset, onset + duration), []).append(pitch)
     for (begin, end), pitches in sorted(chords.items(), key=lambda c: (c[0][0], -max(c[1]))):
         voice = next((v for v in voices if v[-1][1] <= begin), None)
         if voice is None: voices.append(voice := [])
@@ -82,7 +85,8 @@ def bars_of_voice(
         for lo, hi, sounds in ((now, begin, ()), (begin, end, pitches)):
             spans = printed_spans(lo, hi, beat)
             for i, (at, size) in enumerate(spans):
-                tie = None if not sounds or len(spans) < 2 else 'start' if not i else 'stop' if i == len(spans) - 1 else 'continue'
+                last = i == len(spans) - 1
+                tie = None if not sounds or len(spans) < 2 else 'start' if not i else 'stop' if last else 'continue'
                 bars.setdefault(at//bar, []).append((at % bar, size, sounds, tie))
         now = end
     return bars if whole else {b: items for b, items in bars.items() if any(sounds for _, _, sounds, _ in items)}

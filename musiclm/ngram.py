@@ -12,8 +12,8 @@ from fastcore.basics import patch
 from safetensors.numpy import load_file
 from scipy.sparse import csr_array
 
-from .models import register
 from .encoders import make_encoder
+from .models import register
 
 # %% ../nbs/22_ngram.ipynb #0006
 def chain_pieces(
@@ -26,7 +26,8 @@ def chain_pieces(
     lengths = np.array([len(p) for p in pieces])
     ids = np.concatenate(pieces)
     if ids.min() < 0 or ids.max() >= n_vocab:
-        raise ValueError(f'token ids run up to {ids.max()}, but the vocabulary has {n_vocab} tokens: was it encoded by another?')
+        raise ValueError(f'token ids run up to {ids.max()}, but the vocabulary has {n_vocab} tokens: was it encoded '
+                         f'by another?')
     start = np.repeat(lengths.cumsum() - lengths, lengths)
     return ids.astype(np.int32), (np.arange(len(ids)) - start).astype(np.int32)
 
@@ -45,7 +46,8 @@ def count_grams(
     n:int, # How many nodes there are
     v:int, # Size of the vocabulary
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Sorted keys, their counts, (N,) the number of each item's key
-    "Keys node * v + token as `np.unique` gives them, with counts and inverse; items come sorted by token, which makes it fast."
+    """Keys node * v + token as `np.unique` gives them, with counts and inverse; items come sorted by token, which
+    makes it fast."""
     order = stable_order(node, n)
     node, token = node[order], token[order]
     first = np.ones(len(node), bool)
@@ -79,7 +81,8 @@ class NGram:
             self.types.append(np.diff(kinds[first]).astype(np.int32))
         self.unigram = self._unigram()
 
-    def __repr__(self): return f'NGram(order={self.order} of {self.max_order}, {len(self.vocab)} tokens, {self.n_params:,} counts)'
+    def __repr__(self):
+        return f'NGram(order={self.order} of {self.max_order}, {len(self.vocab)} tokens, {self.n_params:,} counts)'
 
     @property
     def max_order(self): return len(self.keys)
@@ -110,7 +113,8 @@ def fit(
     del pieces
     keys = [np.arange(len(vocab), dtype=np.int64)]
     counts = [np.bincount(ids[place > 0], minlength=len(vocab)).astype(np.int32)]
-    node, by_token = ids.copy(), stable_order(ids, len(vocab))  # number of the present level's gram that ends at each token
+    node, by_token = ids.copy(), stable_order(ids,
+                                              len(vocab))  # number of the present level's gram that ends at each token
     for level in range(2, order + 1):
         at = by_token[place[by_token] >= level - 1]
         level_keys, level_counts, node[at] = count_grams(node[at - 1], ids[at], len(keys[-1]), len(vocab))
@@ -126,7 +130,8 @@ def of(
     **kwargs, # As of `NGram.fit`
 ) -> NGram:
     "Count the n-grams of a corpus's training works."
-    return cls.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config, order, **kwargs)
+    return cls.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config,
+                   order, **kwargs)
 
 # %% ../nbs/22_ngram.ipynb #000e
 def pick(
@@ -246,7 +251,8 @@ def unpack_arrays(
     if missing := {'sizes', 'counts', 'tokens', 'children'} - set(arrays):
         raise ValueError(f'no n-gram model: {sorted(missing)} are missing')
     sizes = [int(s) for s in arrays['sizes']]
-    if not sizes or sizes[0] != n_vocab or sum(sizes) != len(arrays['counts']) or sum(sizes[1:]) != len(arrays['tokens']):
+    wrong = not sizes or sizes[0] != n_vocab or sum(sizes) != len(arrays['counts'])
+    if wrong or sum(sizes[1:]) != len(arrays['tokens']):
         raise ValueError('the arrays of this n-gram model do not fit together or its vocabulary: the file is damaged')
     ends = np.cumsum(sizes)
     counts = np.split(np.asarray(arrays['counts']), ends[:-1])

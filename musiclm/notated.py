@@ -29,7 +29,8 @@ def bar_voices(
     "Everything in a bar that takes time, by voices."
     from music21 import harmony, note, stream
     def timed(container, start):
-        found = [(start + float(container.elementOffset(e)), e) for e in container.elements if isinstance(e, note.GeneralNote)]
+        found = [(start + float(container.elementOffset(e)), e) for e in container.elements if isinstance(e,
+                note.GeneralNote)]
         return [(at, e) for at, e in found if not isinstance(e, (harmony.Harmony, note.Unpitched))]
     inner = [timed(v, float(bar.elementOffset(v))) for v in bar.elements if isinstance(v, stream.Voice)]
     return [voice for voice in (timed(bar, 0.), *inner) if voice]
@@ -140,7 +141,8 @@ def score_tempos(
 ) -> list: # (beat, quarter notes a minute)
     "The tempos that a score gives as numbers; a word such as Allegro gives none."
     from music21 import tempo
-    marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i, bar in enumerate(bars_of(part))
+    marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i,
+             bar in enumerate(bars_of(part))
              for m in bar.elements if isinstance(m, tempo.MetronomeMark) and not m.numberImplicit]
     return sorted({(float(at), float(np.clip(bpm, 4, 1000))) for at, bpm in marks if bpm})
 
@@ -159,7 +161,8 @@ def score_rows(
     for part, its in zip(parts, bars):
         tool = next((i for i in part.elements if isinstance(i, instrument.Instrument)), None)
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
-        rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i, (events, semitones, _) in enumerate(its)])
+        rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i,
+                          (events, semitones, _) in enumerate(its)])
         found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
     return found, score_tempos(parts, starts), int(misfits)
 
@@ -230,7 +233,8 @@ def plain_abc(
     "Leave out of a tune what does not sound, and write fields on lines of their own."
     all_lines, lines, ended = tune.split('\n'), [], False
     key = next((i for i, line in enumerate(all_lines) if line.startswith('K:')), None)
-    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1]) or line[1:2] not in ':%'),
+    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1])
+                   or line[1:2] not in ':%'),
                   len(all_lines)) if key is None else key # some forget the K: that ends the head
     for line in all_lines[n_head + (key is not None):]:
         ended |= not line.strip()
@@ -419,7 +423,7 @@ def parse_score(
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
 # %% ../nbs/02_notated.ipynb #65fece5d
-ONE_AT_A_TIME = threading.RLock() # of a process: warnings, standard error and the garbage collector are switched while music21 reads
+ONE_AT_A_TIME = threading.RLock() # reading switches warnings, standard error and the garbage collector of the process
 
 def notated_rows(
     path, # A MusicXML, kern or ABC file

@@ -39,7 +39,8 @@ def forward_names(
     return get, names
 
 # %% ../nbs/00_notes.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, dict(read_score='scores', write_musicxml='musicxml', to_music21='musicxml'))
+__getattr__, __dir__ = forward_names(__name__, dict(read_score='scores', write_musicxml='musicxml',
+                                                    to_music21='musicxml'))
 
 # %% ../nbs/00_notes.ipynb #0006
 NOTE_COLUMNS = ['onset', 'duration', 'pitch', 'velocity', 'part']
@@ -83,7 +84,8 @@ def as_table(
 def table_rows(
     notes:pd.DataFrame, # A note table, perhaps with more columns
 ) -> np.ndarray: # (5, n) int64: onset, duration, pitch, velocity, part
-    "The columns of a note table, at once: whoever takes them from the table one by one has its `attrs` copied each time."
+    """The columns of a note table, at once: whoever takes them from the table one by one has its `attrs` copied each
+    time."""
     plain = notes.columns is TABLE_COLUMNS or notes.columns.equals(TABLE_COLUMNS)
     return (notes if plain else notes[NOTE_COLUMNS]).to_numpy(np.int64).T
 
@@ -240,7 +242,8 @@ def to_grid(
     tempos=(), # (time, beats a minute) of every change of tempo, times in the same unit
     path='', # Of the score, for messages
 ) -> tuple: # onset and duration in steps, and a dict of what was done, with the tempos in steps
-    "Round times to the grid, cut leading silence, shorten long gaps; raises `ScoreError` on what is longer than `MAX_BEATS`."
+    """Round times to the grid, cut leading silence, shorten long gaps; raises `ScoreError` on what is longer than
+    `MAX_BEATS`."""
     if max_gap is not None and max_gap*steps_per_beat < 1:
         raise ValueError(f'max_gap must be a step or more, not {max_gap} beats')
     steps, n, shortened, place = to_steps(times, unit, steps_per_beat), len(times)//2, 0, None
@@ -276,8 +279,9 @@ def placed_tempos(
 # %% ../nbs/00_notes.ipynb #0017
 KEYBOARD_NAMES = re.compile(r'pian|klav|clav|keyb|cembal|harpsi|organ|orgue|orgel|contin|accomp|celesta|'
                             r'\b(left|right) ?(hand)?\b|\b[lr]\.?h\b|spinet|epinette', re.I)
-MELODY_NAMES = re.compile(r'viol|fiddle|flaut|flute|oboe|clarin|fagot|bassoon|trump|tromb|horn|corno|cornet|sax|recorder|'
-                          r'sopran|discant|cant|superius|alto|altus|tenor|bass|quint|voice|vocal|voix|melod|cell|string', re.I)
+MELODY_NAMES = re.compile(
+    r'viol|fiddle|flaut|flute|oboe|clarin|fagot|bassoon|trump|tromb|horn|corno|cornet|sax|recorder|sopran|'
+    r'discant|cant|superius|alto|altus|tenor|bass|quint|voice|vocal|voix|melod|cell|string', re.I)
 BACKING_PROGRAMS = frozenset([*range(40), 42, 43, 46, 47])
 
 def auto_map(
@@ -306,7 +310,8 @@ def wanted_parts(
     def wanted(want, name, program):
         if isinstance(want, str): return re.search(want, name, re.I) is not None
         return program in ([want] if isinstance(want, int) else want)
-    return [next((parts.index(p) for p, want in wants.items() if wanted(want, *track)), len(parts) - 1) for track in tracks]
+    return [next((parts.index(p) for p, want in wants.items() if wanted(want, *track)), len(parts) - 1)
+            for track in tracks]
 
 # %% ../nbs/00_notes.ipynb #0018
 @lru_cache(1024) # a corpus has few kinds of scores

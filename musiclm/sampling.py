@@ -17,18 +17,18 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 
-from .corpus import encode_file
-from .encoders import make_encoder
-from .generator import gather_objects
-from .models import unwrap_model
-from .architectures import choose_precision, has_onednn, reset_rows, take_rows
 from .notes import forward_names
-from .pieces import Piece
-from .tokens import LONGEST_PIECE, NotewiseEncoder
 from .vocab import BOS, EOS, PAD
+from .tokens import LONGEST_PIECE, NotewiseEncoder
+from .encoders import make_encoder
+from .corpus import encode_file
+from .architectures import choose_precision, has_onednn, reset_rows, take_rows
+from .models import unwrap_model
+from .pieces import Piece
 
 # %% ../nbs/25_sampling.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, dict(Piece='pieces', held_out_prompts='pieces'), dict(choose='sample_next_token'))
+__getattr__, __dir__ = forward_names(__name__, dict(Piece='pieces', held_out_prompts='pieces'),
+                                     dict(choose='sample_next_token'))
 
 # %% ../nbs/25_sampling.ipynb #0006
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def find_rule(
     "The sampling rule of a request. Raises `ValueError` if there is none of this name."
     if rule in (None, 'default'): rule = (card or {}).get('sampling') or SamplingRule()
     if isinstance(rule, str):
-        if rule not in RULES: raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
+        if rule not in RULES:
+            raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
         rule = RULES[rule]
     if isinstance(rule, dict): rule = SamplingRule(**rule)
     return replace(rule, **options)
@@ -93,7 +94,8 @@ def parse(cls:SamplingRule,
     "A sampling rule from text. Raises `ValueError` if it names no option."
     pairs = dict(p.split('=', 1) for p in text.split(',') if '=' in p)
     if unknown := [k for k in pairs if k not in RULE_OPTIONS] or not pairs and [text]:
-        raise ValueError(f'a sampling rule has {", ".join(RULE_OPTIONS)}, as in temperature=0.9,top_k=none; not {unknown[0]!r}')
+        raise ValueError(f'a sampling rule has {", ".join(RULE_OPTIONS)}, as in temperature=0.9,top_k=none; not '
+                         f'{unknown[0]!r}')
     return cls(**{k: None if v == 'none' else (int if k == 'top_k' else float)(v) for k, v in pairs.items()})
 
 # %% ../nbs/25_sampling.ipynb #4bd7ed15
@@ -219,7 +221,8 @@ def read_prompt(
     if not len(ids) or ids[0] != BOS:
         raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
     if own != model.vocab or ids.min() < 0 or ids.max() >= len(model.vocab):
-        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another one')
+        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another '
+                         f'one')
     ids = ids[:-1] if ids[-1] == EOS else ids
     if np.isin(ids[1:], (PAD, BOS, EOS)).any():
         raise ValueError(f'prompt {which} holds several pieces, or padding: give one piece')
@@ -535,7 +538,8 @@ def check_options(
     for name in options:
         if name in known: continue
         near = difflib.get_close_matches(name, known, 1)
-        raise TypeError(f'sample has no option {name!r}: ' + (f'did you mean {near[0]!r}?' if near else ', '.join(known)))
+        raise TypeError(f'sample has no option {name!r}: ' + (f'did you mean {near[0]!r}?' if near
+                else ', '.join(known)))
 
 # %% ../nbs/25_sampling.ipynb #bdd30f47
 def sample_iter(
@@ -551,7 +555,8 @@ def sample_iter(
 ): # Generator of `Piece`s, in the order in which they are finished
     "Like `sample`, but yields each piece when it is finished."
     check_options(options)
-    start, (k, K), progress = options.pop('start', 0), options.pop('shard', None) or (0, 1), options.pop('progress', None)
+    start, (k, K), progress = options.pop('start', 0), options.pop('shard', None) or (0,
+            1), options.pop('progress', None)
     for name, value in dict(n=n, batch_size=batch_size).items():
         if value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
     if start < 0: raise ValueError(f'start must be at least 0, not {start}')
@@ -585,12 +590,3 @@ def sample(
     check_options(options)
     pieces = sample_iter(model, n, n_tokens, prompts, batch_size, rule, constrain, seed, **options)
     return sorted(pieces, key=lambda p: p.info['index'])
-
-# %% ../nbs/25_sampling.ipynb #ebc0cac2
-def gather_pieces(
-    pieces:list, # `Piece`s of this process
-    encoder, # Decodes their ids
-) -> list[Piece]: # Of all processes, in the order of their indices
-    "Collect the pieces of all processes of a `process_group`."
-    found = gather_objects([p.as_json() for p in pieces], torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
-    return sorted((Piece.from_json(p, encoder) for each in found for p in each), key=lambda p: p.info['index'])

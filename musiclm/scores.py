@@ -79,7 +79,8 @@ def read_score(
     tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
 ) -> pd.DataFrame: # A note table; raises `ScoreError` for what cannot be read or holds no notes
     "Read a score into a note table; its tempos, and what was trimmed or shortened, stand in its `attrs`."
-    *columns, info = read_notes(path, tune, steps_per_beat=steps_per_beat, parts=parts, part_map=part_map, max_gap=max_gap,
+    *columns, info = read_notes(path, tune, steps_per_beat=steps_per_beat, parts=parts, part_map=part_map,
+                                max_gap=max_gap,
                                 tempo_grid=tempo_grid)
     return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
@@ -98,7 +99,8 @@ def describe_reading(
 ) -> list: # Lines
     "What reading changed in a score, or could not read."
     about, spb, lines = notes.attrs, notes.attrs['steps_per_beat'], []
-    if about['leading_steps'] > 0: lines.append(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
+    if about['leading_steps'] > 0:
+        lines.append(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
     if about['shortened_gaps']: lines.append(f'{about["shortened_gaps"]} gaps of over 64 beats were shortened')
     if about.get('misfit_bars'): lines.append(f'{about["misfit_bars"]} bars do not fit the bars of the other parts')
     if about.get('unread_events'): lines.append(f'music21 could not read {about["unread_events"]} events')
@@ -107,7 +109,8 @@ def describe_reading(
 # %% ../nbs/03_scores.ipynb #31c586fe
 TITLES = { # by format: patterns of title and composer
     'xml': (rb'<(?:work|movement)-title>([^<]+)<', rb'<creator type="composer">([^<]+)<'),
-    'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$', rb'(?m)^!!!COM[^:]*: *(.+)$')}
+    'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$',
+            rb'(?m)^!!!COM[^:]*: *(.+)$')}
 
 def score_title(
     path, # File of a score
@@ -143,7 +146,8 @@ def unpack_tracks(
     with np.load(file, allow_pickle=False) as found:
         about = json.loads(found['about'].tobytes())
         return Tracks(path, [tuple(n) for n in about['names']], found['sizes'].tolist(), found['times'],
-                      *found['sounds'].astype(np.int64), about['unit'], [tuple(t) for t in about['tempos']], about['info'])
+                      *found['sounds'].astype(np.int64), about['unit'], [tuple(t) for t in about['tempos']],
+                      about['info'])
 
 # %% ../nbs/03_scores.ipynb #003e
 def remembered_tracks(

@@ -27,7 +27,7 @@ from matplotlib.image import imsave
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, decimate, lfilter
 
-from .notes import note_table, table_rows, atomic_write
+from .notes import atomic_write, note_table, table_rows
 from .midi import in_seconds
 
 # %% ../nbs/05_show.ipynb #0006
@@ -194,7 +194,8 @@ def roll_svg(
     shade = f'<path d="M0 0H{min(prompt_steps or 0, steps)}V{rows}H0z" fill="currentColor" opacity=".11"/>'
     paths = ''.join(f'<path d="{_note_path(group, high)}" stroke="var(--{name.split()[0]},{color})" class="{name}"/>'
                     for part,group in sorted(notes.groupby('part'), reverse=True) for name,color in [part_style(part)])
-    texts = '' if not labels else ''.join(f'<text x="4" y="{100*(high-o+.5)/rows:.1f}%" dy="-4">{pitch_name(o)}</text>' for o in octaves)
+    texts = '' if not labels else ''.join(f'<text x="4" y="{100*(high-o+.5)/rows:.1f}%" '
+                                          f'dy="-4">{pitch_name(o)}</text>' for o in octaves)
     return (f'<svg class="roll" role="img" aria-label="{escape(label)}" width="100%" height="{height}">'
             f'<svg viewBox="0 0 {steps} {rows}" preserveAspectRatio="none" width="100%" height="100%">{shade}'
             f'<path d="{lines}{bars}" stroke="currentColor" opacity=".16" vector-effect="non-scaling-stroke"/>'
@@ -392,7 +393,8 @@ def plot_histograms(
     if len(heard): left.legend(frameon=False)
     beats = np.arange(len(gaps))/steps_per_beat
     right.vlines(beats[gaps > 0], .5, gaps[gaps > 0], color='0.3', lw=2)
-    right.set(yscale='log', xscale='symlog' if len(beats) and beats[-1] > 8 else 'linear', xlim=(0, None), ylim=(.5, None),
+    right.set(yscale='log', xscale='symlog' if len(beats) and beats[-1] > 8 else 'linear', xlim=(0, None),
+              ylim=(.5, None),
               xlabel='wait, beats', ylabel='times')
     for ax in (left, right): ax.spines[['top', 'right']].set_visible(False)
     return fig

@@ -56,7 +56,8 @@ def whole_splits(
     "Give every work the one split that holds most of it."
     given = manifest[manifest.split.isin(SPLITS)]
     size = given.n_notes if 'n_notes' in manifest else pd.Series(1, index=given.index)
-    held = size.groupby([given.work, given.split]).sum().unstack(fill_value=0).reindex(columns=list(SPLITS), fill_value=0)
+    held = size.groupby([given.work, given.split]).sum().unstack(fill_value=0).reindex(columns=list(SPLITS),
+            fill_value=0)
     if held.empty: return np.full(len(manifest), '', dtype=object), []
     chosen = held.idxmax(axis=1)
     cut = held.index[(held > 0).sum(axis=1) > 1]
@@ -82,7 +83,7 @@ def fill_splits(
 COMPOSERS = ('bach', 'monteverdi', 'beethoven', 'palestrina')
 
 # %% ../nbs/15_sources.ipynb #7d46b705
-def corpora() -> pd.DataFrame: # Columns name, music, pieces, works, notes, composers, parts, licence, reserved, left_out
+def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, parts, licence, reserved, left_out
     "The named corpora: sizes, how parts are played, what their licences say, and how many pieces reserve their rights."
     with (resources.files('musiclm.manifests')/'corpora.csv').open(encoding='utf-8') as f:
         return pd.read_csv(f, keep_default_na=False)
@@ -134,9 +135,11 @@ def some_pieces(
     return manifest.loc[sorted(keep)].reset_index(drop=True)
 
 # %% ../nbs/15_sources.ipynb #002c
-EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ ])?(?:repeats?|old|bak|copy|alt|ed\d*|(?<![a-z])v\d+|version\d*)\)?$')
+EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ '
+                     r'])?(?:repeats?|old|bak|copy|alt|ed\d*|(?<![a-z])v\d+|version\d*)\)?$')
 CATALOGUE = re.compile(r'(?:^|[-_ .])((?:bwv|hwv|kv|rv)[-_ .]*\d+|[kds]\.? ?\d+)(?![0-9])')
-MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ ]\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
+MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ '
+                      r']\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
 
 def work_of(
     stem:str, # Name of a file without its suffix
@@ -225,7 +228,8 @@ def works_of_titles(
     "Group titles into works; see the rule above."
     read = [title_keys(t) for t in titles]
     bare_names = {n for firm, names in read if not firm for n in names}
-    keys = [[('0', *k) for k in firm] + [('1', *n) for n in names if n in bare_names or (n[0], '') in bare_names] for firm, names in read]
+    keys = [[('0', *k) for k in firm] + [('1', *n) for n in names if n in bare_names or (n[0], '') in bare_names]
+            for firm, names in read]
     wholes = {k for group in keys for k in group if not k[2]}
     keys = [group + [(k, w, '') for k, w, n in group if n and (k, w, '') in wholes] for group in keys]
     keys = [group or [('2', plain_text(t), '')] for group, t in zip(keys, titles)]
@@ -286,9 +290,11 @@ def read_table(
     try:
         if Path(path).suffix.lower() == '.json': table = pd.DataFrame(json.loads(text), dtype=object)
         else:
-            reader = csv.DictReader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=text.split('\n', 1)[0].count))
+            reader = csv.DictReader(io.StringIO(text, newline=''),
+                                    delimiter=max(',;\t', key=text.split('\n', 1)[0].count))
             table = pd.DataFrame(reader, columns=[c for c in reader.fieldnames or () if c], dtype=object)
-    except (ValueError, csv.Error) as e: raise ValueError(f'{path}: no table ({" ".join(str(e).split())[:200]})') from None
+    except (ValueError, csv.Error) as e:
+        raise ValueError(f'{path}: no table ({" ".join(str(e).split())[:200]})') from None
     return plain_table(table)
 
 # %% ../nbs/15_sources.ipynb #563cc87d
@@ -304,7 +310,8 @@ def maestro_rows(
     table:pd.DataFrame, # MAESTRO's own columns
 ) -> pd.DataFrame:
     "MAESTRO's table in our columns; piano alone."
-    return pd.DataFrame(dict(file=table.midi_filename, composer=table.canonical_composer, work='', title=table.canonical_title,
+    return pd.DataFrame(dict(file=table.midi_filename, composer=table.canonical_composer, work='',
+                             title=table.canonical_title,
                              split=table.get('split', ''), part_map='piano'))
 
 # %% ../nbs/15_sources.ipynb #a5bbe112
@@ -317,7 +324,8 @@ def asap_rows(
     score = table.midi_score.where(table.midi_score != '', table.get('xml_score', ''))
     common = dict(composer=table.composer, title=table.title, split=table.get('split', ''), part_map='piano',
                   work=table.composer + '/' + table.title.map(work_of))
-    files = {'scores': [score], 'performances': [table.midi_performance], 'all': [score, table.midi_performance]}[pieces]
+    files = {'scores': [score], 'performances': [table.midi_performance],
+             'all': [score, table.midi_performance]}[pieces]
     found = pd.concat([pd.DataFrame({'file': f, **common}) for f in files], ignore_index=True)
     return found[found.file != ''].drop_duplicates('file', ignore_index=True)
 
@@ -338,7 +346,8 @@ def entries_of_table(
     for column, known in (('split', SPLIT_NAMES), ('part_map', {'': 0, **dict.fromkeys(PART_MAPS)})):
         if wrong := [(i, c) for i, c in enumerate(table[column].str.lower()) if c not in known]:
             row, cell = wrong[0]
-            raise ValueError(f'{source}: {column} is {cell!r} in row {row + 1}; it can be {", ".join(filter(None, known))}')
+            raise ValueError(f'{source}: {column} is {cell!r} in row {row + 1}; it can be '
+                             f'{", ".join(filter(None, known))}')
     return table.assign(split=table.split.str.lower().map(SPLIT_NAMES), part_map=table.part_map.str.lower())
 
 # %% ../nbs/15_sources.ipynb #b545aac2
@@ -400,7 +409,8 @@ def described_rows(
         if not own: errors.append((f'{inside}#{tune}', 'there is no such tune in the book'))
         for row in own:
             composer = told.get('composer', row['composer'])
-            moved = {'work': composer + row['work'].removeprefix(row['composer'])} if composer != row['composer'] else {}
+            moved = {'work': composer
+                     + row['work'].removeprefix(row['composer'])} if composer != row['composer'] else {}
             rows.append({**row, **moved, **told, 'by_title': 'title' in told and 'work' not in told})
     return rows, errors
 
@@ -419,7 +429,7 @@ def folder_manifest(
     path, # A folder of scores, a folder for each composer in it
     metadata=None, # CSV or DataFrame that describes the files; None: MAESTRO's or ASAP's if it is there; False: none
     pieces:str='scores', # Of ASAP: 'scores', 'performances' or 'all'
-) -> pd.DataFrame: # Columns path, piece, composer, work, and where known title, split, tune, part_map; `attrs['errors']`
+) -> pd.DataFrame: # Columns path, piece, composer, work, if known title, split, tune, part_map; `attrs['errors']`
     "List the scores in a folder; raises ValueError when there are none."
     folder = Path(path)
     files, home = score_files(folder), folder.resolve().name
