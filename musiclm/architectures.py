@@ -47,6 +47,7 @@ def reset_rows(
 # %% ../nbs/20_architectures.ipynb #b4316997
 FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'int8': torch.uint8}
 
+# %% ../nbs/20_architectures.ipynb #0edb3534
 def has_onednn(device) -> bool:
     "Does this PyTorch have oneDNN's packed products for this device?"
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
@@ -131,6 +132,7 @@ def lstm_trains_in_bf16() -> bool:
     except RuntimeError: return False
     return True
 
+# %% ../nbs/20_architectures.ipynb #4d80d976
 def use_bf16(
     precision:str, # 'fp32', 'bf16', or 'auto': 'bf16' if the processor multiplies bfloat16
 ) -> bool:
@@ -139,6 +141,7 @@ def use_bf16(
         raise ValueError(f'unknown precision {precision!r}: there are auto, fp32, bf16')
     return lstm_trains_in_bf16() and (precision == 'bf16' or precision == 'auto' and can_compute('bf16', 'cpu'))
 
+# %% ../nbs/20_architectures.ipynb #90b67ba9
 def to_float(module, args, out): # A forward hook of an LSTM
     "Outputs and state in fp32, so that everything between the products is."
     return out[0].float(), tuple(h.float() for h in out[1])
@@ -360,6 +363,7 @@ class TransformerWeights:
 # %% ../nbs/20_architectures.ipynb #83df1b9f
 Transformer.precisions = {'cpu': 'bf16', 'cuda': 'bf16'}
 
+# %% ../nbs/20_architectures.ipynb #e1043b4d
 @patch
 def init_state(self:Transformer,
     batch:int, # Pieces that are generated side by side

@@ -30,8 +30,8 @@ from .scores import NOTATED_SUFFIXES, READER_VERSION
 from .vocab import EncodingConfig, composer_slug, composer_slugs
 from .tokens import NotewiseEncoder, note_keys
 from .chordwise import ChordwiseEncoder
-from .encoders import with_composers
-from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, some_pieces
+from .encoders import add_composer_tokens
+from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, subsample
 from .corpus import Corpus, encode_columns, read_for, write_about, write_tokens
 
 # %% ../nbs/17_build.ipynb #0026
@@ -79,6 +79,7 @@ def failed_job(job:Job, reason:str) -> Encoded:
     "The answer to a job that gave none."
     return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
+# %% ../nbs/17_build.ipynb #4962e312
 def encode_batch(
     jobs:list,
     encoder,
@@ -198,7 +199,7 @@ def open_journal(
                 for p in [] if done else made: p.rmdir()
 
 # %% ../nbs/17_build.ipynb #2e42f81c
-def older_store(
+def is_older_store(
     store, # A folder, which need not exist; or None
 ): # `Corpus`, or None where there is none that can be read
     "What an older build has left."
@@ -217,7 +218,7 @@ def stored_entries(
             for r in old.manifest.itertuples()}
 
 # %% ../nbs/17_build.ipynb #002f
-def reading_cost(
+def estimated_cost(
     path, # A score
 ) -> int: # Roughly the size of its text in bytes
     "How long a score takes to read, in comparison."
@@ -236,7 +237,7 @@ def in_batches(
     "Deal jobs into batches."
     batches = []
     dearest_first = lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))
-    for cost, job in sorted(((reading_cost(job.path), job) for job in jobs), key=dearest_first):
+    for cost, job in sorted(((estimated_cost(job.path), job) for job in jobs), key=dearest_first):
         if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost > most_cost: batches.append([0, []])
         batches[-1][0] += cost
         batches[-1][1].append(job)
@@ -248,8 +249,9 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # %% ../nbs/17_build.ipynb #1e8688f4
-QUICK = 1_000_000 # a cost of two seconds or so
+MIN_PARALLEL_SECONDS = 1_000_000 # a cost of two seconds or so
 
+# %% ../nbs/17_build.ipynb #cf6a8217
 def on_cores(
     batches:list, # (cost, jobs)
     encoder,
@@ -258,7 +260,7 @@ def on_cores(
 ): # Generates lists of `Encoded`, in any order
     "Encode batches on this machine."
     workers, jobs = workers or n_cores(), [job for _, batch in batches for job in batch]
-    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < QUICK: # starting processes would take longer
+    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_SECONDS: # starting processes would take longer
         yield from (encode_batch(batch, encoder, reading) for _, batch in batches)
         return
     left, one_by_one = {job.key: job for job in jobs}, False
@@ -356,7 +358,7 @@ def encode_jobs(
 ): # Generates lists of `Encoded`, in any order
     "Encode many scores."
     batches = in_batches(list({job.key: job for job in jobs}.values()))
-    cost = {job.key: reading_cost(job.path) for _, batch in batches for job in batch}
+    cost = {job.key: estimated_cost(job.path) for _, batch in batches for job in batch}
     with tqdm(total=sum(cost.values()), desc=f'encoding {len(cost)} scores', unit='B', unit_scale=True, delay=1,
               disable=not progress or not cost) as bar:
         answering = on_cluster(batches, encoder, reading, scheduler) if scheduler else on_cores(batches, encoder,
@@ -371,7 +373,7 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir('musiclm'))/'notes'
 
 # %% ../nbs/17_build.ipynb #ee6b4bd6
-def first_encoder(
+def counting_encoder(
     encoder,
 ): # An encoder whose vocabulary need not be learnt, and knows no composers
     "What pieces are kept in until a vocabulary is learnt from them, and their composers are told."
@@ -411,13 +413,14 @@ def check_sources(
                      f'remove it first')
 
 # %% ../nbs/17_build.ipynb #96c90fe0
-def known_splits(
+def earlier_splits(
     old, # `Corpus`, or None
 ) -> dict: # Work -> split
     "The splits of a store: its works keep them, so that what a model was trained on is never tested on."
     return {} if old is None else {w: s for w, s in zip(old.manifest.work, old.manifest.split) if s in SPLITS}
 
-ANY_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
+# %% ../nbs/17_build.ipynb #916f3d60
+SAMPLE_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
 
 # %% ../nbs/17_build.ipynb #4eac95e8
 def build_corpus(
@@ -436,15 +439,15 @@ def build_corpus(
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
     "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
     encoder = encoder or NotewiseEncoder()
-    if composer_tokens: encoder = with_composers(encoder, manifest.composer)
+    if composer_tokens: encoder = add_composer_tokens(encoder, manifest.composer)
     composer_slugs(name for name in manifest.composer
                    if composer_slug(name) in encoder.config.composers) # or says who clashes
-    first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid,
+    first, reading = counting_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid,
                                                   cache=str(cache or default_cache()))
-    place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
+    place_notes(SAMPLE_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
                 tempo_grid) # or says what is wrong
     if out is not None: check_output_folder(out, 'manifest.parquet')
-    check_sources(old := older_store(out), sources, out)
+    check_sources(old := is_older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]
@@ -453,11 +456,11 @@ def build_corpus(
         if not len(rows):
             first_error = f'{errors.path[0]}: {errors.reason[0]}'
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
-        splits, cut = fill_splits(rows, fractions, seed, known_splits(old))
+        splits, cut = fill_splits(rows, fractions, seed, earlier_splits(old))
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)
-        if composer_tokens: encoder = with_composers(encoder, rows.composer)
+        if composer_tokens: encoder = add_composer_tokens(encoder, rows.composer)
         return assemble(rows, errors, journal.entries, encoder, first, out, sources)
 
 # %% ../nbs/17_build.ipynb #722732b6
@@ -498,6 +501,7 @@ def assemble(
 # %% ../nbs/17_build.ipynb #c858e924
 PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
 
+# %% ../nbs/17_build.ipynb #50767c5d
 def off_grid(
     corpus:Corpus, # On a grid with sixteenths and triplets, else the result is 0
 ) -> float: # Share of the onsets
@@ -540,7 +544,7 @@ def music21_corpus(
     manifest = music21_manifest(names)
     if free: manifest = manifest[~manifest['reserved']].reset_index(drop=True)
     if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
-    if max_pieces: manifest = some_pieces(manifest, max_pieces)
+    if max_pieces: manifest = subsample(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     sources = [f'music21:{n}' for n in ([names] if isinstance(names, str) else names)]
     return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map,

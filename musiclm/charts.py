@@ -35,6 +35,7 @@ def plain(
     if isinstance(value, float): return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
+# %% ../nbs/40_charts.ipynb #c9bb0a05
 def write_json(
     figures, # As for `plain`
     path, # File to write
@@ -52,6 +53,7 @@ def with_interval(
     numbers = [None if o is None or not math.isfinite(o) else float(o) for o in figure]
     return tuple((numbers + [None]*3)[:3])
 
+# %% ../nbs/40_charts.ipynb #12d2c5ec
 def number(
     value, # A number, or None
     digits:int=2, # Behind the point
@@ -73,6 +75,7 @@ def interval_text(
 INK, SOFT, ACCENT, LINE = '#010101', '#020202', '#030303', '#040404' # stand for CSS colours
 CSS_COLORS = {INK: 'var(--ink)', SOFT: 'var(--soft)', ACCENT: 'var(--accent)', LINE: 'var(--line)'}
 
+# %% ../nbs/40_charts.ipynb #fa88f884
 def chart_svg(
     fig:Figure, # Drawn in the colours above
     label:str, # For screen readers

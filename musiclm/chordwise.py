@@ -31,6 +31,7 @@ class ChordwiseEncoder(Encoder):
 # %% ../nbs/13_chordwise.ipynb #0035
 STRUCK, HELD = 1, 2 # values of a chord's pitches; 0 is silent
 
+# %% ../nbs/13_chordwise.ipynb #f0c8d585
 def chord_text(
     part:str, # Name of the part
     chord:np.ndarray, # (128,) of 0, `STRUCK` or `HELD`
@@ -208,7 +209,7 @@ def transposition(self:ChordwiseEncoder,
     return self.moved[semitones]
 
 # %% ../nbs/13_chordwise.ipynb #003f
-class Turns(ByRow):
+class RoundRobinGrammar(ByRow):
     "Which chord may come next, for `n` pieces at once: one of the part whose turn it is."
     by_row = ('turn', 'begun', 'step', 'named')
     def __init__(self,
@@ -245,6 +246,6 @@ def grammar(self:ChordwiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
     max_note:int=None, # Not needed: a chord that is not held ends by itself
-) -> Turns:
+) -> RoundRobinGrammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return Turns(self, n, device)
+    return RoundRobinGrammar(self, n, device)

@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from .options import by_part, command, int_by_part, int_or_none, make_parser, part_map_of, pitch_pair
-from .jobs import (MISMATCH, PEERS, after_interrupt, check_paths, generate_pieces, make_encoder_from,
+from .options import by_part, command, int_by_part, int_or_none, join_part_map, make_parser, part_map_of, pitch_pair
+from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, generate_pieces, make_encoder_from,
     open_generators, open_model, open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
     status, training_index, write_pages)
 
@@ -34,19 +34,9 @@ def demo(*,
     from musiclm.demo import QUICK, DemoSettings, run_demo
     pretrained |= ready
     if pretrained and from_scratch: raise ValueError('give --pretrained or --from-scratch, not both')
-    if not (pretrained or from_scratch or quick): pretrained = ask_for_pretrained()
+    pretrained = pretrained or not (from_scratch or quick) and ask_for_pretrained()
     page = run_demo(out, replace(QUICK if quick else DemoSettings(), seed=seed, pretrained=pretrained))
     print(f'listening page: {page.resolve()}\nfigures: {page.with_name("metrics.json").resolve()}')
-
-# %% ../nbs/46_cli.ipynb #37d24dc6
-def ask_for_pretrained() -> bool:
-    "Ask whether to start from pretrained models, if there is somebody to ask."
-    if not sys.stdin.isatty(): return False
-    try:
-        answer = input('Start from the pretrained models (two minutes), or train your own (eight)? [P]retrained, '
-                       '[t]rain: ')
-    except EOFError as e: raise ValueError('no answer: give --pretrained or --from-scratch') from e
-    return not answer.strip().lower().startswith('t')
 
 # %% ../nbs/46_cli.ipynb #c297a1a3
 @command('musiclm encode my_midi --out store')
@@ -77,11 +67,9 @@ def encode(
     from musiclm.build import describe_build, folder_corpus, music21_corpus
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
     encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range,
-                                fold_violin=fold_violin,
-                                velocity_bins=velocity_bins, tempo_bins=tempo_bins)
+                                fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
-                   tempo_grid=tempo_grid,
-                   seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
+                   tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
     if source.startswith('music21:'):
         if metadata: raise ValueError('--metadata describes a folder; the corpora of music21 have their own tables')
         names = source.removeprefix('music21:').split(',')
@@ -108,7 +96,8 @@ def inspect(
     from musiclm.show import plot_histograms, plot_roll, save_figure
     if Path(source).is_dir():
         corpus = Corpus.load(source)
-        notes, ids, encoder = corpus.describe_piece(piece)
+        print(corpus.describe(piece))
+        notes, ids, encoder = corpus.notes(piece), corpus.tokens(piece), corpus.encoder
         drawn = corpus.sample(MOST_DRAWN)
         tables, of = (corpus.notes(i) for i in drawn), f' of {len(drawn):,} of {len(corpus):,} pieces'
     else:
@@ -203,21 +192,21 @@ def generate(
     if max_copy is not None and not (best and store):
         raise ValueError('--max-copy needs --best N, and the works that may be copied: --store STORE')
     judge = open_model(critic, 'critic') if critic or best else None # errors come before the work
-    rule = dict(random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
+    name, rule = Path(generator or 'lstm-small').name, dict(
+        random_freq=random_freq, top_k=top_k, top_p=top_p, min_p=min_p, temperature=temperature)
     with process_group() as rank:
         pieces = generate_pieces(rank, generator, judge, n, tokens, prompt, store, prompt_tokens, rule=rule,
-                                 batch_size=batch_size,
-                                 n_beats=beats, composer=composer, given_part=given, precision=precision, seed=seed)
+                                 batch_size=batch_size, n_beats=beats, composer=composer, given_part=given,
+                                 precision=precision, seed=seed)
     if rank: return
-    by = f'{Path(generator or "lstm-small").name}'
     settings = ', '.join(f'{k} {v}' for k, v in dict(rule, seed=seed).items() if v is not None) + f', {date.today()}'
-    lead = f'{len(pieces)} pieces by {by}.'
+    lead = f'{len(pieces)} pieces by {name}.'
     if judge is not None:
         from musiclm.critic import best_of
         status(f'the critic scores {len(pieces)} pieces')
         limit = {} if max_copy is None else dict(copies=training_index(store), max_copy=max_copy)
         n_written, pieces = len(pieces), best_of(judge, pieces, best or len(pieces), **limit)
-        lead = f'{len(pieces)} picks from {n_written}, by {by}.'
+        lead = f'{len(pieces)} picks from {n_written}, by {name}.'
         if not any(p.info.get('critic') is not None for p in pieces):
             lead += ' The critic could score none: they are too short.'
     write_pages(out, pieces, lead, settings)
@@ -338,7 +327,7 @@ def main(
     argv:list=None, # Arguments; None: those of the process
 ) -> int: # Exit status: 0, 1 after bad input, 130 after an interrupt
     "Run a command. Bad input gives one line on standard error."
-    args = make_parser().parse_args(argv)
+    args = make_parser().parse_args(join_part_map(sys.argv[1:] if argv is None else argv))
     name = f'musiclm {args.command}' + (f' (process {os.environ["RANK"]})' if int(os.environ.get('RANK', 0)) else '')
     if sys.stderr.isatty(): print('loading …', end='\r', file=sys.stderr, flush=True) # torch takes seconds
     try:

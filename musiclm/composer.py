@@ -269,7 +269,7 @@ def calibrate_judge(
                      info['piece'][valid & real])
 
 # %% ../nbs/34_composer.ipynb #5c9d3778
-def composer_places(
+def composer_indices(
     model, # A composer classifier, or its `Learner`
     names, # (n,) composers as a corpus calls them; case does not matter
 ) -> np.ndarray: # (n,) which of its labels each is
@@ -328,6 +328,7 @@ GUESS_LEGEND = ('unlike any: OOD score over 1 (far from the music of the trainin
                 '(like corrupted music)\n'
                 'composers: the probabilities if it is one of these; clips of {} tokens')
 
+# %% ../nbs/34_composer.ipynb #c155781b
 def guess_row(
     name:str, # Of the score
     guess:Guess, # About it

@@ -210,6 +210,7 @@ COPY = dict(piece=0, length=0, beats=0., share=0., part=0, onset=0, end=0, first
             source_piece='', composer='', work='', title='', source_part=0, source_onset=0, source_end=0,
             source_first_bar=0, source_last_bar=0, semitones=0, tempo=1., passage='')
 
+# %% ../nbs/32_copying.ipynb #77bb5bcd
 def copied_notes(
     length:np.ndarray, # (q,) pairs of the passage that begins at each pair
     counts:np.ndarray, # (q,) bool: whether it counts
@@ -221,7 +222,7 @@ def copied_notes(
     return change.cumsum()[:-1] > 0
 
 # %% ../nbs/32_copying.ipynb #39e9a983
-def run_back(
+def extend_backwards(
     lines:Lines, i:int, # A line, and the second note of a passage
     others:Lines, j:int, # Another, and the second note of the passage there
     length:int, # Pairs of the passage
@@ -249,7 +250,7 @@ def describe(self:CopyIndex,
     span = lambda o, k: np.maximum(o.onset[k + length - 1] - o.onset[k - 1], 1)
     at = np.lexsort((places, abs(shift), abs(np.log(span(lines, i)/span(other, places)))))[0]
     j, row = int(places[at]), int(other.owner[places[at]])
-    back, t, s = run_back(lines, i, other, j, length)
+    back, t, s = extend_backwards(lines, i, other, j, length)
     about, grid = self.about.iloc[row], self.tables[row].attrs.get('steps_per_beat', 12)
     def place(o, k, spb):
         notes = slice(k - 1 - back, k + length)

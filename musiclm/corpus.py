@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .notes import atomic_folder, forward_names, note_table
 from .midi import place_notes
-from .scores import read_tracks, true_velocity
+from .scores import read_tracks, audible_velocity
 from .vocab import EncodingConfig
 from .tokens import NotewiseEncoder
 from .encoders import make_encoder
@@ -135,7 +135,8 @@ def describe(self:Corpus,
              f'tokens per piece: {lengths.min():,} to {lengths.max():,}, {lengths.median():,.0f} at the median; '
              f'{longer}',
              f'vocabulary: {len(used)} of {len(counts)} tokens are used; the most frequent: {often}',
-             f'left out: {len(errors)}', *(f'  {p}: {r}' for p, r in errors.head(5).values), *['  …']*(len(errors) > 5)]
+             f'left out: {len(errors)}', *(f'  {p}: {r}' for p, r in errors.head(5).values)]
+    if len(errors) > 5: lines.append('  …')
     if piece is not None:
         lines += ['', f'piece {piece}: {self.manifest.piece[piece]}, by {self.manifest.composer[piece]}']
     return '\n'.join(lines)
@@ -236,6 +237,7 @@ TOY_STYLES = [  # scale, chord roots as scale degrees, accompaniment, melody rhy
             (12, 4, 8, 24)), leap=2),
 ]
 
+# %% ../nbs/16_corpus.ipynb #2ef08363
 def toy_bass(
     style:dict, # One of `TOY_STYLES`
     triad:list, # Three pitches
@@ -276,7 +278,7 @@ def toy_piece(
 def toy_corpus(
     n:int=24, # Pieces, the composers in turn
     beats:int=64, # Length of a piece; about 5 tokens a beat
-    seed:int=0,
+    seed:int=0, # Seed of the music
     encoder=None, # None: `NotewiseEncoder()`
     composers:tuple=('alto', 'basso'), # Names; each has its style, up to four
 ) -> Corpus: # Two pieces a work, split by work
@@ -328,7 +330,7 @@ def piece_clips(
 
 # %% ../nbs/16_corpus.ipynb #001c
 def clips(
-    corpus:Corpus,
+    corpus:Corpus, # Pieces with a split
     length:int, # Tokens in a clip
     split:str=None, # 'train', 'valid', 'test'; None: all
     per_piece:int=4, # At most so many of a piece
@@ -353,7 +355,7 @@ def encode_columns(
     "Encode the columns of a piece; an encoder that has no fast path gets a note table."
     onset, duration, pitch, velocity, part, info = columns
     fast = hasattr(encoder, 'encode_columns')
-    if encoder.config.velocity_bins or not fast: velocity = true_velocity(velocity)
+    if encoder.config.velocity_bins or not fast: velocity = audible_velocity(velocity)
     if fast:
         ids = encoder.encode_columns(onset, duration, pitch, part, velocity, info['tempos'])
         return encoder.name_composer(ids, composer)

@@ -196,6 +196,7 @@ def real_clips(
 # %% ../nbs/31_corruptions.ipynb #e648a2ae
 SPARE = 64 # tokens behind a passage: what a corruption may lose
 
+# %% ../nbs/31_corruptions.ipynb #62a98f75
 def passages(
     corpus:Corpus, # Pieces with a split
     split:str, # Of these works
@@ -255,6 +256,7 @@ def corrupt_clips(
 # %% ../nbs/31_corruptions.ipynb #2769c6f6
 NO_COMPOSER = 'no composer'
 
+# %% ../nbs/31_corruptions.ipynb #72ddefe0
 def corrupted_clips(
     corpus:Corpus, # Pieces with a split
     split:str, # Clips come from the works of this split

@@ -253,6 +253,7 @@ def save_pieces(self:Demo, pieces):
     "Leave the pieces for the stages that follow."
     write_json([p.as_json() for p in pieces], self.work/'pieces.json')
 
+# %% ../nbs/45_demo.ipynb #5d28ed8b
 @patch
 def load_pieces(self:Demo):
     "The pieces as `save_pieces` left them."
@@ -343,6 +344,7 @@ def run_page(self:Demo):
                  progress=self.pace.to)
     return {}
 
+# %% ../nbs/45_demo.ipynb #43c4b3a7
 # seconds of the full demo's stages on two cores, and of those that start from ready models
 STAGES = {'corpus': 75, 'composer': 60, 'generator': 200, 'ngrams': 30, 'pieces': 8, 'critic': 70,
           'judgement': 20, 'page': 60}

@@ -73,8 +73,8 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     event = self.after >= self.events
     mask[:, self.waits] = event | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
-    if self.own is not None: mask = self.keep_to_given(mask)
-    if self.max_note is not None: mask = self.end_overdue(mask)
+    if self.own is not None: mask = self.apply_given_part(mask)
+    if self.max_note is not None: mask = self.end_long_notes(mask)
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
@@ -108,7 +108,7 @@ def allow_loudness(self:Grammar,
 
 # %% ../nbs/12_grammar.ipynb #21adceca
 @patch
-def end_overdue(self:Grammar,
+def end_long_notes(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
     "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
@@ -139,11 +139,11 @@ def advance(self:Grammar,
     self.ready.scatter_(1, self.partner[tokens], event)
     self.ready.scatter_(1, tokens, False)
     if self.own is not None: self.played = self.played + (event & (tokens == self.given.gather(1, self.played)))
-    if self.loud.start < self.tempo.stop: self.hear(tokens)
+    if self.loud.start < self.tempo.stop: self.track_state(tokens)
 
 # %% ../nbs/12_grammar.ipynb #0ac1bc0a
 @patch
-def hear(self:Grammar,
+def track_state(self:Grammar,
     tokens:'torch.Tensor', # (n, 1) token ids
 ):
     "Keep in mind how loud and how fast it is."
@@ -164,7 +164,7 @@ def grammar(self:NotewiseEncoder,
 
 # %% ../nbs/12_grammar.ipynb #6a129e81
 @patch
-def keep_to_given(self:Grammar,
+def apply_given_part(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
     """The given part plays its next event when its step has come, before anything that follows it there; no wait

@@ -10,11 +10,23 @@ import argparse
 import shutil
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+# %% ../nbs/44_jobs.ipynb #37d24dc6
+def ask_for_pretrained() -> bool:
+    "Ask whether to start from pretrained models, if there is somebody to ask."
+    if not sys.stdin.isatty(): return False
+    try:
+        answer = input('Start from the pretrained models (two minutes), or train your own (eight)? [P]retrained, '
+                       '[t]rain: ')
+    except EOFError as e: raise ValueError('no answer: give --pretrained or --from-scratch') from e
+    return not answer.strip().lower().startswith('t')
 
 # %% ../nbs/44_jobs.ipynb #fbf8bb50
 PEERS = dict(remi='REMI', tsd='TSD', midilike='MIDILike')
 
+# %% ../nbs/44_jobs.ipynb #c07ae765
 def make_encoder_from(
     scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, **more # The options of `musiclm encode`
 ):
@@ -36,6 +48,7 @@ def make_encoder_from(
 # %% ../nbs/44_jobs.ipynb #f2e1618d
 MISMATCH = 'the {0} reads other tokens than the generator writes ({{}}): give another one with --{0}'
 
+# %% ../nbs/44_jobs.ipynb #fcc2f258
 def open_model(
     path, # Folder or name of a model; None: the pretrained one
     kind:str, # 'generator', 'composer' or 'critic'
@@ -49,6 +62,7 @@ def open_model(
     if found != kind: raise ValueError(f'{path} is a {names[found]}; a {names[kind]} is needed here')
     return model
 
+# %% ../nbs/44_jobs.ipynb #b2413544
 def open_generators(paths) -> dict: # Generators by the name of their folder, or by path if two share a name
     "Load several generators."
     names = [Path(p).resolve().name for p in paths]
@@ -84,7 +98,9 @@ def save_trained(learn, report, what, store, out, start, seed):
     from musiclm.models import save_model
     try: figures = report()
     except ValueError as e: figures = {'held-out figures': f'none, {e}'}
-    for k, v in figures.items(): print(f'{k}: {v}')
+    for k, v in figures.items():
+        unit = 'pieces' if what == 'generator' or 'piece' in k else 'clips'
+        print(f'{k}: {replace(v, note=unit) if hasattr(v, "note") else v}')
     save_model(learn, out, data=str(Corpus.load(store)), figures={k: str(v) for k, v in figures.items()}, seed=seed,
                **({'start': str(start)} if start else {}))
     shutil.rmtree(training_folder(out), ignore_errors=True)
@@ -93,6 +109,7 @@ def save_trained(learn, report, what, store, out, start, seed):
                'critic': f'musiclm generate GENERATOR --critic {out} --best 5 --out pieces'}[what]
     print(f'model: {out}\nnext: {follows}')
 
+# %% ../nbs/44_jobs.ipynb #b7da1844
 def training_folder(out) -> Path:
     "Folder of the checkpoints of a model that is trained."
     out = Path(out) if Path(out).name.strip('.') else Path(out).resolve() # the latter has a name
@@ -150,6 +167,7 @@ def write_pages(out, pieces, lead, settings):
         save_piece_notes(folder, pieces, lead, settings)
     print(f'{lead}\n{len(pieces)} pieces: {Path(out)/"midi"}\nlistening page: {Path(out)/"index.html"}')
 
+# %% ../nbs/44_jobs.ipynb #7bff7ed3
 def training_index(store): # `CopyIndex`
     "An index of the training works of a store, to find copies."
     from musiclm.copying import CopyIndex
@@ -162,6 +180,7 @@ def status(text:str):
     from tqdm import tqdm
     if sys.stderr.isatty(): tqdm.write(text, file=sys.stderr) # above a bar, if there is one
 
+# %% ../nbs/44_jobs.ipynb #4cf321e7
 @contextmanager
 def progress_bar(name:str): # Yields progress(done, total)
     "A bar that a function moves."
@@ -180,6 +199,7 @@ def open_ngram(corpus, name:str): # 'ngram:4'
     if not order.isdigit() or not int(order): raise ValueError(f'{name}: an n-gram model is named as ngram:4')
     return NGram.of(corpus, int(order))
 
+# %% ../nbs/44_jobs.ipynb #ad0a6ab2
 def save_leaderboard(table, encoder, out:Path):
     "Write a leaderboard as CSV, picture and page."
     from musiclm.compare import plot_leaderboard
@@ -213,6 +233,7 @@ def check_paths(
             named = name == 'generator' and Path(path).name == path # perhaps a pretrained model
             if not named and not Path(path).exists(): raise ValueError(f'{path} is not there: {hint}')
 
+# %% ../nbs/44_jobs.ipynb #7bc0374f
 def after_interrupt(
     args:argparse.Namespace, # Of a command
 ) -> str: # The end of a message
@@ -232,6 +253,7 @@ def describe_judge(
     from musiclm.composer import judge_hash
     return f'judge {judge_hash(judge)}, temperature {judge.temperature:.3f}, of {", ".join(judge.labels)}'
 
+# %% ../nbs/44_jobs.ipynb #4879b73b
 def score_clips(
     judge, # Composer classifier
     pieces=None, # `Piece`s, or None
@@ -241,7 +263,7 @@ def score_clips(
     pretrained:bool=False, # Whether the judge is the pretrained one
 ) -> str: # Several lines
     "The Inception score of pieces, without references. Raises `ValueError` if there are fewer pieces than composers."
-    from musiclm.composer import predict
+    from musiclm.composer import probabilities
     from musiclm.critic import MARGIN, clips_of_pieces
     from musiclm.metrics import inception_score
     from musiclm.sampling import sample
@@ -253,7 +275,7 @@ def score_clips(
     if found < k:
         raise ValueError(f'{enough}: a score under a judge of {k} composers needs {k} at the very least, and a '
                          f'hundred for a narrow interval')
-    lines = [repr(inception_score(predict(judge, clips).given, owner)),
+    lines = [repr(inception_score(probabilities(judge, clips), owner)),
              f'scale: 1 if the judge recognises nothing, {k} if it is sure of every clip and all composers are '
              f'equally frequent; '
              '--store STORE adds the scores of noise and of held-out music']
@@ -283,6 +305,7 @@ COLUMNS = { # what each row of a report is, in a few words
            'judge': 'architecture of the judge',
     'judge_hash': 'figures under different judges cannot be compared', 'temperature': 'of the judge'}
 
+# %% ../nbs/44_jobs.ipynb #e59ced89
 def score_report(
     judge, # Composer classifier
     corpus, # Its held-out works are the reference

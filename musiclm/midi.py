@@ -18,6 +18,7 @@ from .notes import ScoreError, part_of_tracks, to_grid
 # %% ../nbs/01_midi.ipynb #001b
 MAX_BYTES = 64 << 20  # of one score, unpacked; a symphony is under 4 MB
 
+# %% ../nbs/01_midi.ipynb #b1def398
 def read_bytes(
     path, # A score
 ) -> bytes:
@@ -41,6 +42,7 @@ def read_bytes(
 # %% ../nbs/01_midi.ipynb #ab5f3313
 CHUNK = struct.Struct('>4sI')  # the head of a chunk: its kind and its length
 
+# %% ../nbs/01_midi.ipynb #171b1f8a
 def track_chunks(
     raw:bytes, # A MIDI file
     path,
@@ -60,7 +62,7 @@ def track_chunks(
     return tracks
 
 # %% ../nbs/01_midi.ipynb #001c
-def plain_midi(
+def canonical_midi(
     raw:bytes, # A file that does not begin as MIDI files do
     path,
 ) -> bytes: # The MIDI file in it, with a header of the usual length
@@ -74,12 +76,12 @@ def plain_midi(
     return b'MThd\0\0\0\6' + raw[8:14] + raw[8 + size:]
 
 # %% ../nbs/01_midi.ipynb #3ef831ef
-def sound_midi(
+def repair_midi(
     raw:bytes, # A MIDI file
     path,
 ) -> tuple: # The same with its header mended, and whether its ticks are parts of a second
     "Refuse a MIDI file that is not what it says, or mend its header."
-    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = plain_midi(raw, path)
+    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = canonical_midi(raw, path)
     kind, n_tracks, division = header = struct.unpack_from('>HHH', raw, 8)
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
     if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
@@ -156,6 +158,7 @@ def midi_tempos(
     "The changes of tempo in a MIDI file."
     return [(t.time, float(np.clip(6e7/max(t.mspq, 1), 4, 1000))) for t in score.tempos]
 
+# %% ../nbs/01_midi.ipynb #4e80694e
 parse_midi = symusic.core.ScoreTick.from_midi # what `symusic.Score.from_midi` comes to
 
 # %% ../nbs/01_midi.ipynb #34aa3caf
@@ -164,7 +167,7 @@ def midi_tracks(
     tempos:bool=True, # Look for tempos? They take time where there are many
 ) -> Tracks:
     "Read a MIDI file; raises `ScoreError`."
-    raw, frames = sound_midi(read_bytes(path), path)
+    raw, frames = repair_midi(read_bytes(path), path)
     try: score = parse_midi(raw)
     except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
     tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]

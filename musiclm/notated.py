@@ -61,6 +61,7 @@ def bar_starts(
 # %% ../nbs/02_notated.ipynb #0028
 GRACE_BEATS = 1/6
 
+# %% ../nbs/02_notated.ipynb #2a082062
 def chord_notes(
     el, # A music21 note, chord or rest
     semitones:int, # From written to sounding pitch
@@ -209,7 +210,8 @@ MAX_BAR = 256           # beats between two bar lines in ABC
 MAX_ROW = 4000          # bars of one part, or what one bar holds
 MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of 1000 bars
 
-def refuse_effort(
+# %% ../nbs/02_notated.ipynb #ebdad7af
+def check_effort(
     path,
     cells:int, # Notes, tokens or characters
     sizes:list, # Numbers of bars in the parts, and of things in bars
@@ -227,7 +229,8 @@ def refuse_effort(
 METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
 BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
 
-def plain_abc(
+# %% ../nbs/02_notated.ipynb #eada1841
+def canonical_abc(
     tune:str, # One tune
 ) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
     "Leave out of a tune what does not sound, and write fields on lines of their own."
@@ -283,8 +286,8 @@ def bounded_abc(
     text:str, # One tune
 ) -> str: # In its plain form
     "Refuse a tune that is larger, or has larger numbers in its music, than any."
-    if len(text) > MAX_CELLS: refuse_effort(path, len(text), [], [])
-    music = plain_abc(text)
+    if len(text) > MAX_CELLS: check_effort(path, len(text), [], [])
+    music = canonical_abc(text)
     if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
     if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
         raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
@@ -294,7 +297,7 @@ def bounded_abc(
         if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
             raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')
         sizes += [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for beats in lengths if len(lengths) > 1)]
-    refuse_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
+    check_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
     return music
 
 # %% ../nbs/02_notated.ipynb #a25d8787
@@ -314,12 +317,13 @@ def bounded_kern(
     metres = re.findall(r'\*M(\d[^\t\n]*)', text)
     metres = [re.sub(r'/\d+', ' ', f'{m} '*(8 if '/0' in m else 1)) for m in metres] # over 000 are eight whole notes
     cells = sum(text.count(c) for c in '\n\t ')
-    refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
+    check_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
     return text
 
 # %% ../nbs/02_notated.ipynb #05f8fdd0
 CONTENTS = 'META-INF/container.xml'
 
+# %% ../nbs/02_notated.ipynb #b50bf68b
 def unpack_mxl(
     path, # Compressed MusicXML
 ) -> bytes: # The score in it
@@ -396,7 +400,7 @@ def bounded_xml(
             raise ScoreError(path, f'nothing says how long a beat is in part {part.get("id")}')
     bars = [part.findall('measure') for part in root.findall('part')]
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
-    refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
+    check_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
                   [e.text or '' for e in root.iter() if e.tag == 'beats' or
                    e.tag == 'beat-type' and re.search(r'[^\d\s]', e.text or '')])
     return root
@@ -425,6 +429,7 @@ def parse_score(
 # %% ../nbs/02_notated.ipynb #65fece5d
 ONE_AT_A_TIME = threading.RLock() # reading switches warnings, standard error and the garbage collector of the process
 
+# %% ../nbs/02_notated.ipynb #7ede1ee0
 def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book

@@ -103,3 +103,14 @@ def part_map_of(
     pairs = [w.split('=', 1) for w in words]
     return {part: [int(n) for n in want.split(',')] if want.replace(',', '').isdigit() else want for part,
             want in pairs}
+
+# %% ../nbs/43_options.ipynb #a72fcb61
+def join_part_map(
+    argv:list, # Arguments of a command
+) -> list: # The same, with one word after --part-map
+    "Join `--part-map v=NAMES p=NAMES` into one value, so that the option takes no other argument."
+    out = []
+    for word in argv:
+        if len(out) > 1 and out[-2] == '--part-map' and '=' in out[-1] and '=' in word and word[0] != '-': out[-1] += f' {word}'
+        else: out.append(word)
+    return out

@@ -120,6 +120,7 @@ def collect_fakes(
     share = -(-n*len(made)//(2*len(sources)))
     return fakes + (generated_pieces(open_generators(made), corpus, share, length, prompt_tokens, seed) if made else [])
 
+# %% ../nbs/42_quiz.ipynb #0a2d536b
 def demo_pieces(
     folder, # Result of `musiclm demo`
 ) -> list[Piece]: # Empty for another folder

@@ -37,6 +37,7 @@ def environment() -> jinja2.Environment:
     env.globals['file'] = lambda name: Markup(env.loader.get_source(env, name)[0])
     return env
 
+# %% ../nbs/41_report.ipynb #364ca7bc
 def render(
     template:str, # A file in `musiclm/pages`
     **values, # Names of the template
@@ -54,6 +55,7 @@ def score_tile(
     ceiling = max((with_interval(o)[0] or 0 for o in scores), default=0)
     return [('Musical Inception score', score, 2, f'all pieces; highest in the table: {ceiling:.2f}')]
 
+# %% ../nbs/41_report.ipynb #0a107cb4
 def tiles(
     metrics:dict, # Of a demo
 ) -> list: # Dicts: name, text, note
@@ -110,6 +112,7 @@ def beside(
     return [dict(zip(('value', 'low', 'high'), with_interval(figure)), name=name, role='reference' if i else '')
             for i, (name, figure) in enumerate(figures.items()) if figure is not None]
 
+# %% ../nbs/41_report.ipynb #24eb5bc5
 def confusion_rows(
     matrix, # (K, K) counts: rows are the truth, columns the prediction
     labels:list, # The K names
@@ -167,6 +170,7 @@ def roll_places(
     steps = sorted({0, end, *(int(t) for t, _ in ([] if bpm else notes.attrs.get('tempos', ())) if 0 < t < end)})
     return [[round(float(seconds_at(notes, t, bpm)), 3), round(t/end, 5)] for t in steps]
 
+# %% ../nbs/41_report.ipynb #7ce3c8cc
 def predicted_composers(
     guess, # Composer -> probability, or pairs of them; None
 ) -> list: # Dicts: name, p, color; the likeliest first
@@ -282,6 +286,7 @@ def check_page_place(
     if path.is_file() and 'content="musiclm"' not in path.read_text(encoding='utf-8', errors='replace')[:1000]:
         raise ValueError(f'{path}: a page that musiclm did not write; move it away, or choose another folder')
 
+# %% ../nbs/41_report.ipynb #d9679d9c
 def flat(tree, name=''):
     "Pairs of name and value of a nested dict, names joined."
     return [pair for k, v in tree.items()
@@ -293,6 +298,7 @@ KEYS = [('space', 'play or pause'), ('j k', 'next piece, previous piece'), ('n p
         ('?', 'show these keys')]
 PAGE = 10 # cards that stand in the page at once; more are shown when the reader reaches the end
 
+# %% ../nbs/41_report.ipynb #1d08a4a3
 def page_values(
     cards:list, # From `card_values`
     pieces:list, # The same pieces
@@ -439,6 +445,7 @@ def board_figures(
         return Markup('<b>{}</b>').format(row[k] if isinstance(row[k], str) else number(row[k], digits))
     return [(name, text(k, d, ends)) for k, (name, d, ends) in BOARD.items() if k in row and not pd.isna(row[k])]
 
+# %% ../nbs/41_report.ipynb #e1a2770f
 def board_card(
     place:int, # From 1
     name:str, # Of the row

@@ -59,6 +59,7 @@ def check_option(
         raise ValueError(f'{name} must lie between 0 and 1, not {v}')
     elif name == 'top_p' and v == 0: raise ValueError('top_p must be above 0: for greedy decoding use random_freq=0')
 
+# %% ../nbs/25_sampling.ipynb #ff3aeb97
 def check_count(
     name:str, # Of the option
     v, # A whole number from 1, or None
@@ -72,6 +73,7 @@ def check_count(
 RULES = {'original': SamplingRule(random_freq=.5, top_k=5)}
 RULE_OPTIONS = tuple(f.name for f in fields(SamplingRule))
 
+# %% ../nbs/25_sampling.ipynb #4dda2f9d
 def find_rule(
     rule, # None, 'default', 'original', a dict, or a `SamplingRule`
     card:dict, # The model's card
@@ -200,6 +202,7 @@ def uniform_numbers(
     "Random numbers of each piece, from Philox streams keyed by seed and index."
     return np.stack([np.random.Generator(np.random.Philox(key=[seed, i])).random((n, 3), np.float32).T for i in index])
 
+# %% ../nbs/25_sampling.ipynb #6d889e97
 def padded_rows(
     n:int, # Pieces
     device, # Device of the model
@@ -298,7 +301,7 @@ def set_ends(self:GenerationConfig):
     "Set `ends`: by prompt, the grid step at which a piece stops; None for no limit."
     self.ends = None
     if self.n_beats is not None:
-        more = max(1, round(self.n_beats*self.encoder.config.steps_per_beat)) # at least a step, so that no prompt is cut
+        more = max(1, round(self.n_beats*self.encoder.config.steps_per_beat)) # at least one step after the prompt
         self.ends = np.array([token_steps(p, self.encoder) + more for p in self.prompts])
     elif self.given:
         self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
@@ -530,6 +533,7 @@ def decode(
 # %% ../nbs/25_sampling.ipynb #a7d82a6a
 REQUEST_OPTIONS = tuple(f.name for f in fields(GenerationConfig))[5:] # those after `constrain`
 
+# %% ../nbs/25_sampling.ipynb #18983007
 def check_options(
     options:dict, # Keyword arguments of `sample`
 ):
@@ -580,13 +584,13 @@ def sample(
 ) -> list[Piece]: # In the order of their indices
     """Generate pieces, a batch side by side. Raises `ValueError` if options or prompts make no sense.
 
-    Options of the rule: `random_freq`, `top_k`, `top_p`, `min_p`, `temperature` override those of `rule`, see
-    `SamplingRule`. Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `max_note` (longest note in
-    beats, default 16; None for no limit), `n_beats` (stop this many beats after the prompt), `composer` (a composer, or a
-    list used round-robin, whose token opens the pieces), `given_part` (this part plays as in the prompts, the others are
-    generated). Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available), `start`
-    (index of the first piece), `shard` (`(k, K)`: every K-th piece from the k-th on, for K processes), `progress` (called
-    with the number of finished pieces)."""
+    Options of the rule override it: `random_freq`, `top_k`, `top_p`, `min_p`, `temperature`, see `SamplingRule`.
+    Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `max_note` (longest note in beats,
+    default 16; None for no limit), `n_beats` (stop this many beats after the prompt), `composer` (a composer, or a
+    list used round-robin, whose token opens the pieces), `given_part` (plays as in the prompts; the other parts are
+    generated). Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available),
+    `start` (index of the first piece), `shard` (`(k, K)`: every K-th piece from the k-th on, for K processes),
+    `progress` (called with the number of finished pieces)."""
     check_options(options)
     pieces = sample_iter(model, n, n_tokens, prompts, batch_size, rule, constrain, seed, **options)
     return sorted(pieces, key=lambda p: p.info['index'])

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import ScoreError, as_table, atomic_write
+from .notes import ScoreError, note_frame, atomic_write
 from .midi import NoteColumns, Tracks, midi_tracks, place_notes, read_bytes
 from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 
@@ -27,6 +27,7 @@ from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
 NOTATED_SUFFIXES = ('.xml', '.musicxml', '.mxl', '.krn', '.abc')
 
+# %% ../nbs/03_scores.ipynb #8da214d6
 def read_tracks(
     path, # MIDI, MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book; None: the first
@@ -36,7 +37,7 @@ def read_tracks(
     "Read a score as it stands in its file."
     suffix = os.path.splitext(path)[1].lower()
     if suffix in MIDI_SUFFIXES: return midi_tracks(path, tempos)
-    if suffix in NOTATED_SUFFIXES: return remembered_tracks(path, tune, cache) if cache else notated_tracks(path, tune)
+    if suffix in NOTATED_SUFFIXES: return load_cached_tracks(path, tune, cache) if cache else notated_tracks(path, tune)
     reason = 'no such file' if not os.path.exists(path) else 'a folder, not a score' if os.path.isdir(path) else \
         f'{suffix or "a file without suffix"} is not read; give MIDI, MusicXML, kern (.krn) or ABC'
     raise ScoreError(path, reason)
@@ -49,23 +50,23 @@ def read_notes(
     **placing, # steps_per_beat, parts, part_map, max_gap, tempo_grid: as for `read_score`
 ) -> NoteColumns: # In the order of the note table; raises `ScoreError`
     "Read a score into arrays: what `read_score` does, without the data frame."
-    return in_order(place_notes(read_tracks(path, tune, cache), **placing))
+    return sort_notes(place_notes(read_tracks(path, tune, cache), **placing))
 
 # %% ../nbs/03_scores.ipynb #97949f40
-def true_velocity(
+def audible_velocity(
     velocity:np.ndarray, # As a file has it
 ) -> np.ndarray: # 1 to 127
     "Loudness without the high bit that a broken file sets, and never silent."
     return np.clip(velocity & 127, 1, 127)
 
 # %% ../nbs/03_scores.ipynb #6fa27827
-def in_order(
+def sort_notes(
     columns:NoteColumns, # In any order
 ) -> NoteColumns: # int64
     "Sort notes by (onset, part, pitch); equal ones by duration. Velocities lie within 1..127."
     onset, duration, pitch, velocity, part, info = columns
     order = np.lexsort((duration, pitch, part, onset))
-    columns = onset, duration, pitch, true_velocity(velocity), part
+    columns = onset, duration, pitch, audible_velocity(velocity), part
     return NoteColumns(*(np.asarray(c, np.int64)[order] for c in columns), info)
 
 # %% ../nbs/03_scores.ipynb #0035
@@ -82,7 +83,7 @@ def read_score(
     *columns, info = read_notes(path, tune, steps_per_beat=steps_per_beat, parts=parts, part_map=part_map,
                                 max_gap=max_gap,
                                 tempo_grid=tempo_grid)
-    return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
+    return note_frame(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
 # %% ../nbs/03_scores.ipynb #readenc0
 def read_for_encoder(
@@ -112,6 +113,7 @@ TITLES = { # by format: patterns of title and composer
     'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$',
             rb'(?m)^!!!COM[^:]*: *(.+)$')}
 
+# %% ../nbs/03_scores.ipynb #a1a5dca3
 def score_title(
     path, # File of a score
 ) -> str: # 'Title (composer)', as far as they are known, else the name of the file
@@ -127,6 +129,7 @@ def score_title(
 # %% ../nbs/03_scores.ipynb #003d
 READER_VERSION = 4  # raise it whenever a change here changes what is read
 
+# %% ../nbs/03_scores.ipynb #18c0d4bc
 def pack_tracks(
     tracks:Tracks,
 ) -> bytes:
@@ -150,7 +153,7 @@ def unpack_tracks(
                       about['info'])
 
 # %% ../nbs/03_scores.ipynb #003e
-def remembered_tracks(
+def load_cached_tracks(
     path, # A MusicXML, kern or ABC file
     tune, # Number of the tune in an ABC book, or None
     cache, # Folder to remember it in
@@ -165,13 +168,13 @@ def remembered_tracks(
         gc.disable()
         try: tracks = notated_tracks(path, tune)
         except ScoreError as e:
-            remember(txt, e.reason.encode())
+            save_cached_tracks(txt, e.reason.encode())
             raise
         finally: gc.enable()
-    remember(npz, pack_tracks(tracks))
+    save_cached_tracks(npz, pack_tracks(tracks))
     return tracks
 
 # %% ../nbs/03_scores.ipynb #41f2a0ad
-def remember(path:Path, data:bytes):
+def save_cached_tracks(path:Path, data:bytes):
     "Keep `data` for the next time; where that can't be, there is no next time."
     with contextlib.suppress(OSError): atomic_write(path, data)

@@ -31,7 +31,7 @@ SPLITS = ('train', 'valid', 'test')
 def split_by_work(
     manifest:pd.DataFrame, # Columns composer, work, and n_notes if the splits shall be balanced by it
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test
-    seed:int=0,
+    seed:int=0, # Seed of the choice
     kept:dict=None, # Splits of works that have one already
 ) -> np.ndarray: # The split of every row
     "Split a manifest so that no work is cut."
@@ -69,7 +69,7 @@ def whole_splits(
 def fill_splits(
     manifest:pd.DataFrame, # Columns composer, work, perhaps split, perhaps n_notes
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, for works that have no split
-    seed:int=0,
+    seed:int=0, # Seed of the choice
     kept:dict=None, # Splits of works that have one already, unless the manifest gives another
 ) -> tuple: # The split of every row, and a list of (work, reason) for works that were cut
     "Keep the splits that are given, whole works only, and split the other works."
@@ -124,7 +124,7 @@ def music21_manifest(
     return table
 
 # %% ../nbs/15_sources.ipynb #66769395
-def some_pieces(
+def subsample(
     manifest:pd.DataFrame,
     n:int, # Pieces wanted, about
 ) -> pd.DataFrame: # In the manifest's order; every split of every composer keeps at least one
@@ -141,6 +141,7 @@ CATALOGUE = re.compile(r'(?:^|[-_ .])((?:bwv|hwv|kv|rv)[-_ .]*\d+|[kds]\.? ?\d+)
 MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ '
                       r']\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
 
+# %% ../nbs/15_sources.ipynb #55063cc1
 def work_of(
     stem:str, # Name of a file without its suffix
 ) -> str: # Name of the work
@@ -155,18 +156,21 @@ NUMBERED = re.compile(r'\b(bwv|buxwv|hwv|twv|fwv|rv|kv|kk|woo|wq|sz|mwv|bv|hob)[
                       r'\b([kdslhmz])(?:\. *(\d+)|(?: ?)(\d{2,}))(?!\d|st\b|nd\b|rd\b|th\b)')
 OPUS = re.compile(r'\bop(?:us)?\b[ .]*(\d+)[a-z]?(?:[ ,]*\bn(?:o|r|os|rs|um|umber)?\b[ .]*'
                   r'(\d+(?:(?:, *(?:and )?| *- *| *& *| and )\d+(?![\da-z]))*)|/(\d+))?')
-TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|theme|tema|'
+TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|'
+         'theme|tema|'
          'aria|allemand|courant|sarabande|gigue|gavott|bourree|trio|marche? funebre')
 MOVEMENTS = re.compile(r' *[-,:;.]* *\b(?:complete|selections?|excerpts?|'
                        r'(?:(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|last)[ ,and]*)+(?:mov|mvt|mvmt)|'
                        r'(?:mov|mvt|mvmt|movements?|movts?)\b[ .]*[\divx]).*$|'
                        rf'[-,:;] *(?:[ivx]+[ab]?\.|\d+\.|"|(?:{TEMPI})).*$')
 
+# %% ../nbs/15_sources.ipynb #ad6e72c6
 def plain_text(
     text:str,
 ) -> str: # Lower case without accents; curly quotes and dashes made straight
     "A title in the few letters that its spellings share."
-    for those, this in (('“”„«»', '"'), ('’‘´`', "'"), ('–—−', '-'), ('♭', '-flat'), ('♯', '-sharp')):
+    marks = ('“”„«»', '"'), ('’‘´`', "'"), ('–—−', '-'), ('♭', '-flat'), ('♯', '-sharp')
+    for those, this in marks:
         for c in those: text = text.replace(c, this)
     text = unicodedata.normalize('NFKD', text.casefold())
     return ' '.join(''.join(c for c in text if not unicodedata.combining(c)).split())
@@ -207,7 +211,7 @@ def title_keys(
     return firm, [(n, k) for n, k in dict.fromkeys(names) if n]
 
 # %% ../nbs/15_sources.ipynb #c7101198
-def joined(
+def join_words(
     groups:list, # For every thing the keys that it has
 ) -> list: # For every thing the least key of all that hang together with it
     "Join what shares a key, directly or by way of others."
@@ -233,11 +237,12 @@ def works_of_titles(
     wholes = {k for group in keys for k in group if not k[2]}
     keys = [group + [(k, w, '') for k, w, n in group if n and (k, w, '') in wholes] for group in keys]
     keys = [group or [('2', plain_text(t), '')] for group, t in zip(keys, titles)]
-    return [' no. '.join(filter(None, k[1:])) for k in joined(keys)]
+    return [' no. '.join(filter(None, k[1:])) for k in join_words(keys)]
 
 # %% ../nbs/15_sources.ipynb #f967122a
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES
 
+# %% ../nbs/15_sources.ipynb #fe8c3fb1
 def score_files(
     folder:Path,
 ) -> dict: # Path inside the folder -> file, sorted
@@ -250,7 +255,7 @@ def score_files(
     return files
 
 # %% ../nbs/15_sources.ipynb #244f8d00
-def tunes_of(
+def list_tunes(
     file:Path, # An ABC file
 ) -> list: # (key of the tune, its title), none where the file cannot be read
     "What tunes a book has, without reading their notes."
@@ -270,7 +275,7 @@ def piece_rows(
     composer = above[0] if above else home
     place = '/'.join((composer, *above[1:]))
     row = dict(path=file, piece=inside, composer=composer, work=f'{place}/{work_of(file.stem)}')
-    tunes = tunes_of(file) if file.suffix.lower() == '.abc' else []
+    tunes = list_tunes(file) if file.suffix.lower() == '.abc' else []
     if len(tunes) < 2: return [{**row, 'title': title} for _, title in tunes] or [row]
     return [{**row, 'piece': f'{inside}#{key}', 'tune': key, 'title': title,
              'work': f'{place}/{plain_text(title)}' if title else f'{place}/{file.stem}#{key}'} for key, title in tunes]
@@ -280,6 +285,7 @@ FILE_COLUMNS = ('path', 'file', 'filename', 'piece', 'midi_filename')
 SPLIT_NAMES = {'': '', 'train': 'train', 'training': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid',
                'dev': 'valid', 'test': 'test', 'testing': 'test'}
 
+# %% ../nbs/15_sources.ipynb #9fdcb56a
 def read_table(
     path, # A CSV (commas, semicolons or tabs) or a JSON file
 ) -> pd.DataFrame: # Strings without blanks at their ends, '' where nothing stands; columns in lower case

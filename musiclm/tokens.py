@@ -24,7 +24,7 @@ __getattr__, __dir__ = forward_names(__name__, dict(ChordwiseEncoder='chordwise'
                                                     OWN_ENCODERS='vocab', composer_slug='vocab'))
 
 # %% ../nbs/11_tokens.ipynb #84611b7f
-class LateModule:
+class LazyModule:
     "A module that is imported when something in it is first asked for."
     def __init__(self, name): self._name = name
     def __getattr__(self, attribute):
@@ -33,7 +33,7 @@ class LateModule:
         return found
 
 # %% ../nbs/11_tokens.ipynb #3a2811df
-torch = LateModule('torch')
+torch = LazyModule('torch')
 
 # %% ../nbs/11_tokens.ipynb #0011
 def fold_octaves(
@@ -63,7 +63,8 @@ def columns(
 # %% ../nbs/11_tokens.ipynb #0014
 LONGEST_PIECE = 1 << 26 # steps; a key has 63 bits: 26 for the onset, 11 for the rank, 26 for the duration
 
-def rank_table(
+# %% ../nbs/11_tokens.ipynb #c5551523
+def event_ranks(
     config:EncodingConfig, # Options
 ) -> np.ndarray: # (parts*128,) int64, by channel (`part << 7 | pitch`)
     "The rank of an onset: the place of its part, 1 for an onset (0 for an end), and the pitch, folded into the range."
@@ -88,7 +89,7 @@ def note_keys(
     duration:np.ndarray, # Lengths in steps, from 1
     pitch:np.ndarray, # MIDI pitches
     part:np.ndarray, # Part indices
-    ranks:np.ndarray, # From `rank_table`
+    ranks:np.ndarray, # From `event_ranks`
 ) -> np.ndarray: # int64: onset, rank, duration
     "Pack every note into one integer."
     return (onset << 11 | ranks[part << 7 | pitch]) << 26 | duration
@@ -165,7 +166,7 @@ class Encoder:
         kept = note_table(onset, duration, pitch, loud if bins else 64, part, spb)
         if bins := self.config.tempo_bins:
             changes = tempo_changes(from_first(tempos, cols[0]), (onset + duration).max(initial=0), bins)
-            kept.attrs['tempos'] = told_tempos(changes, bins)
+            kept.attrs['tempos'] = tempos_of(changes, bins)
         if composer := self.find_composer(notes.attrs.get('composer')): kept.attrs['composer'] = composer
         return kept
 
@@ -178,12 +179,12 @@ def normal_notes(
     "What the encoding keeps of notes, as columns."
     if not len(onset): return (np.zeros(0, np.int64),)*4 + (velocity,)
     onset, duration = from_zero(onset, duration)
-    start, end, velocity = normal_events(note_keys(onset, duration, pitch, part, rank_table(config)), velocity)
+    start, end, velocity = normal_events(note_keys(onset, duration, pitch, part, event_ranks(config)), velocity)
     part_at = np.array([config.parts.index(p) for p in config.part_order])
     return start >> 11, (end >> 11) - (start >> 11), start & 127, part_at[start >> 8 & 7], velocity
 
 # %% ../nbs/11_tokens.ipynb #fd84bd00
-def told_tempos(
+def tempos_of(
     changes:list, # (step, class)
     bins:int, # Classes of tempo
 ) -> list: # (step, beats a minute), the first at step 0
@@ -254,7 +255,7 @@ class NotewiseEncoder(Encoder):
                              | self.pitch_of)
         self.token_of = np.zeros(16 << 7, np.uint16) # token id by rank
         self.token_of[self.rank[events]] = np.arange(len(self.vocab), dtype=np.uint16)[events]
-        self.ranks = rank_table(c)
+        self.ranks = event_ranks(c)
         self.lowest = np.array([c.lowest(p) for p in c.parts])[self.part_of]
         self.levels(events.stop)
 
@@ -304,9 +305,9 @@ def encode_columns(self:NotewiseEncoder,
     if loud is None: key.sort(kind='stable')
     else: key, loud = sort_with(key, loud)
     step, token = key >> 11, self.token_of[key & 0x7ff]
-    if loud is not None: step, token = self.tell_loudness(step, token, loud)
+    if loud is not None: step, token = self.write_loudness(step, token, loud)
     if self.config.tempo_bins:
-        step, token = self.tell_tempo(step, token, tempo_changes(tempos, step[-1], self.config.tempo_bins))
+        step, token = self.write_tempo(step, token, tempo_changes(tempos, step[-1], self.config.tempo_bins))
     return write_waits(step, token, self.config.wait_cap)
 
 # %% ../nbs/11_tokens.ipynb #d0de816d
@@ -337,7 +338,7 @@ def sort_with(
 
 # %% ../nbs/11_tokens.ipynb #476a7c11
 @patch
-def tell_loudness(self:NotewiseEncoder,
+def write_loudness(self:NotewiseEncoder,
     step:np.ndarray, # Steps of the events, in order
     token:np.ndarray, # Their token ids
     loud:np.ndarray, # Their classes of loudness, -1 for ends
@@ -354,7 +355,7 @@ def tell_loudness(self:NotewiseEncoder,
 
 # %% ../nbs/11_tokens.ipynb #10b7085c
 @patch
-def tell_tempo(self:NotewiseEncoder,
+def write_tempo(self:NotewiseEncoder,
     step:np.ndarray, # Steps of the events, in order
     token:np.ndarray, # Their token ids
     changes:list, # (step, class) of every change of tempo
@@ -378,7 +379,7 @@ def decode(self:NotewiseEncoder,
     read = read[(read >= 0) & (read < len(self.vocab))]
     step = self.wait_of[read].cumsum()
     event = np.flatnonzero(self.part_of[read] >= 0)
-    velocity, teller = self.told_velocities(read)
+    velocity, teller = self.read_velocities(read)
     *cols, note, n_used = self.pair_events(read[event], step[event], step[-1] if len(step) else 0)
     note = event[note]
     notes = note_table(*cols, velocity[note], self.part_of[read[note]], self.config.steps_per_beat)
@@ -412,7 +413,7 @@ def pair_events(self:NotewiseEncoder,
 
 # %% ../nbs/11_tokens.ipynb #d578f286
 @patch
-def told_velocities(self:NotewiseEncoder,
+def read_velocities(self:NotewiseEncoder,
     ids:np.ndarray, # Token ids
 ) -> tuple: # For every token the velocity that holds there, and the index of the token that told it (-1: none did)
     "What the tokens of loudness say of the onsets behind them, part by part."
@@ -437,7 +438,7 @@ def read_tempos(self:NotewiseEncoder,
     bpm = tempo_levels(bins)[self.level_of[ids[at]]]
     length = int(table_rows(notes)[:2].sum(0).max(initial=0))
     changes = tempo_changes(zip(step[at].tolist(), bpm.tolist()), length, bins)
-    return told_tempos(changes, bins), len(changes)
+    return tempos_of(changes, bins), len(changes)
 
 # %% ../nbs/11_tokens.ipynb #0023
 @patch

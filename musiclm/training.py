@@ -8,7 +8,7 @@ __all__ = ['TrainingConfig', 'train_generator', 'train_composer', 'train_critic'
 # %% ../nbs/38_training.ipynb #f185e52e
 import shutil
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from fastai.learner import Learner
@@ -62,6 +62,7 @@ def n_epochs(
         print(f'{epochs} epoch{"s" if epochs > 1 else ""} of about {max(1, round(seconds))} s{over}', flush=True)
     return epochs
 
+# %% ../nbs/38_training.ipynb #ef062380
 def fit(
     learn:Learner, # Is trained
     config:TrainingConfig, # Epochs or minutes
@@ -127,13 +128,14 @@ def describe_training(
     where = f'on {learn.dls.device}; {learn.dls.train.n_tokens:,} tokens per epoch'
     return f'{about["arch"]} {about["size"]}, {size:,} parameters, {where}'
 
+# %% ../nbs/38_training.ipynb #e26f3ac4
 def report_generator(
     learn:Learner, # From `train_generator`
     corpus:Corpus, # Its test works
 ) -> dict: # Figures by name
     "Held-out loss of a generator."
     found = evaluate_lm(learn, corpus)
-    return {k: replace(found[k], note='pieces') for k in ('nats_per_token', 'bits_per_note')}
+    return {k: found[k] for k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/38_training.ipynb #cda81eaf
 def train_composer(
@@ -182,7 +184,6 @@ def report_composer(
     figures = {**{k: v for k, v in found.items() if k != 'confusion'},
                **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')},
                'log_loss, lower by': gain}
-    figures = {k: replace(v, note='pieces' if 'piece' in k else 'clips') for k, v in figures.items()}
     return {**figures, 'verdict': verdict(gain, 'a logistic regression on histograms')}
 
 # %% ../nbs/38_training.ipynb #d6fe6fe9
@@ -222,6 +223,7 @@ def clips_per_split(
     check_positive('clips', n)
     return dict(train=n, valid=max(n//5, 2), test=max(n//4, 2))
 
+# %% ../nbs/38_training.ipynb #12c4a559
 def report_critic(
     learn, # From `train_critic`
     clips, # (n, length) token ids
@@ -234,5 +236,4 @@ def report_critic(
     figures = {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()},
                **found['baselines'],
                'calibration error': found['calibration_error'], 'auc, higher by': found['difference']}
-    figures = {k: replace(v, note='clips') if hasattr(v, 'note') else v for k, v in figures.items()}
     return {**figures, 'verdict': verdict(found['difference'], f'the best baseline ({found["best_baseline"]})')}

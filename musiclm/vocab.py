@@ -77,6 +77,7 @@ def check(self:EncodingConfig):
 # %% ../nbs/10_vocab.ipynb #416c854c
 MOST_COMPOSERS = 1 << 12 # with all else well within the ids of uint16
 
+# %% ../nbs/10_vocab.ipynb #ddad58da
 def composer_slug(
     name, # A composer's name
 ) -> str: # Empty where there is no letter and no digit in it
@@ -160,6 +161,7 @@ def from_json(cls:EncodingConfig,
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ('xxpad', 'xxbos', 'xxeos')
 
+# %% ../nbs/10_vocab.ipynb #8c5d616d
 class Vocab:
     "Token texts by id and ids by text."
     def __init__(self,
@@ -177,6 +179,7 @@ class Vocab:
 # %% ../nbs/10_vocab.ipynb #000e
 SLOWEST, OCTAVES = 30, 3 # tempos from 30 to 240 beats a minute
 
+# %% ../nbs/10_vocab.ipynb #f8e796c8
 def velocity_levels(
     bins:int, # Classes of loudness
 ) -> tuple: # The class of every velocity 0..127, and the velocity that stands for each class
