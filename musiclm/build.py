@@ -260,7 +260,7 @@ def on_cores(
 ): # Generates lists of `Encoded`, in any order
     "Encode batches on this machine."
     workers, jobs = workers or n_cores(), [job for _, batch in batches for job in batch]
-    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_SECONDS: # starting processes would take longer
+    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_SECONDS:
         yield from (encode_batch(batch, encoder, reading) for _, batch in batches)
         return
     left, one_by_one = {job.key: job for job in jobs}, False
@@ -420,7 +420,7 @@ def earlier_splits(
     return {} if old is None else {w: s for w, s in zip(old.manifest.work, old.manifest.split) if s in SPLITS}
 
 # %% ../nbs/17_build.ipynb #916f3d60
-SAMPLE_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
+SAMPLE_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {})
 
 # %% ../nbs/17_build.ipynb #4eac95e8
 def build_corpus(

@@ -477,7 +477,8 @@ def leaderboard(
     if rank_by not in ('score', 'conditional'):
         raise ValueError(f"rows are ranked by 'score' or 'conditional', not by {rank_by!r}")
     say(f'openings of held-out works, and {n} real clips')
-    settings, bench = settings or {'': {}}, EvaluationContext(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
+    settings = settings or {'': {}}
+    bench = EvaluationContext(judge, critic, corpus, n, prompt_tokens, split, seed, copies)
     found, once = {}, {} # what depends on a generator alone is found once
     say('what all rows are set beside: noise, and what the composers wrote')
     base = cached(cache, dict(bench.what, role='reference'), bench.reference)

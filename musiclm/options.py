@@ -111,6 +111,7 @@ def join_part_map(
     "Join `--part-map v=NAMES p=NAMES` into one value, so that the option takes no other argument."
     out = []
     for word in argv:
-        if len(out) > 1 and out[-2] == '--part-map' and '=' in out[-1] and '=' in word and word[0] != '-': out[-1] += f' {word}'
+        joins = len(out) > 1 and out[-2] == '--part-map' and '=' in out[-1] and '=' in word and word[0] != '-'
+        if joins: out[-1] += f' {word}'
         else: out.append(word)
     return out
