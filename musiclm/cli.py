@@ -13,10 +13,11 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from .options import by_part, command, int_by_part, int_or_none, join_part_map, make_parser, part_map_of, pitch_pair
-from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, generate_pieces, make_encoder_from,
-    open_generators, open_model, open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
-    status, training_index, write_pages)
+from musiclm.options import (by_part, command, int_by_part, int_or_none, join_part_map, make_parser, part_map_of,
+    pitch_pair)
+from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, generate_pieces,
+    make_encoder_from, open_generators, open_model, open_ngram, progress_bar, read_one, run_training,
+    save_leaderboard, save_trained, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
 @command('musiclm demo --quick')

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .notes import atomic_folder, forward_names, note_table
 from .midi import place_notes
-from .scores import read_tracks, audible_velocity
+from .scores import audible_velocity, read_tracks
 from .vocab import EncodingConfig
 from .tokens import NotewiseEncoder
 from .encoders import make_encoder

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import ScoreError, note_frame, atomic_write
+from .notes import ScoreError, atomic_write, note_frame
 from .midi import NoteColumns, Tracks, midi_tracks, place_notes, read_bytes
 from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 
