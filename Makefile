@@ -8,11 +8,11 @@ bin := $(VENV)/bin
 pip := $(bin)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location -c constraints.txt
 needs := constraints.txt settings.ini setup.py
 
-.PHONY: help demo test lab docs clean
+.PHONY: help demo test test-newest lab docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/'
 
 demo: $(VENV)/.installed ## Corpus, three models, a hundred pieces and the listening page (QUICK=1: smaller in every part)
 	$(bin)/musiclm demo $(if $(QUICK),--quick) --out $(OUT)
@@ -21,6 +21,10 @@ demo: $(VENV)/.installed ## Corpus, three models, a hundred pieces and the liste
 test: $(VENV)/.installed-dev ## Run all notebooks, then all tests
 	OMP_NUM_THREADS=1 $(bin)/nbdev_test --path $(NBS) --n_workers 2 --do_print --timing
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest
+
+test-newest: $(VENV)-newest/.installed ## The same on the newest packages, in an environment of its own
+	OMP_NUM_THREADS=1 $(VENV)-newest/bin/nbdev-test $(NBS) --n-workers 2 --do-print --timing
+	OMP_NUM_THREADS=1 $(VENV)-newest/bin/python -m pytest
 
 lab: $(VENV)/.installed-dev ## Open JupyterLab on the notebooks
 	$(bin)/jupyter lab $(NBS)
@@ -54,3 +58,8 @@ $(VENV)/.installed-docs: $(bin)/pip $(needs)
 	@echo "Installing the pinned packages into $(VENV) (once, a few minutes)"
 	$(pip) -e '.[dev,docs]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+$(VENV)-newest/.installed: $(needs)
+	$(PYTHON) -m venv --clear $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[dev]'
+	@touch $@
