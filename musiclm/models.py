@@ -209,7 +209,7 @@ def load_model(
         about = json.loads((dir/'model.json').read_text())
         vocab = Vocab(json.loads((dir/'vocab.json').read_text()))
         encoding = EncodingConfig.from_json(json.dumps(about['encoding']))
-        if about['kind'] == 'critic': import_module('.critic', __package__) # which registers them
+        if about['kind'] in ('critic', 'ngram'): import_module(f'.{about["kind"]}', __package__) # registers the kind
         if about['kind'] not in BUILDERS: raise ValueError(f'models of kind {about["kind"]!r} are unknown here')
         with torch.random.fork_rng(): model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
         model.vocab, model.encoding, model.card = vocab, encoding, about['card']
