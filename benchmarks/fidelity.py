@@ -34,7 +34,7 @@ from musiclm.build import default_cache
 from musiclm.encoders import TOKENIZERS, miditok_encoder, need_miditok
 from musiclm.notes import ScoreError, note_table, table_rows, to_grid, atomic_write
 from musiclm.scores import MIDI_SUFFIXES, read_notes
-from musiclm.sources import folder_manifest, music21_manifest, some_pieces
+from musiclm.sources import folder_manifest, music21_manifest, subsample
 from musiclm.tokens import NotewiseEncoder, fold_octaves
 from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
@@ -189,7 +189,7 @@ def main():
     for name, _, path in (f.partition('=') for f in args.folder):
         sources[name] = folder_manifest(path).assign(split=''), 'auto'
     for name, (manifest, part_map) in sources.items():
-        if args.max_pieces: manifest = some_pieces(manifest, args.max_pieces)
+        if args.max_pieces: manifest = subsample(manifest, args.max_pieces)
         pieces, n_failed = read_truth(manifest, part_map)
         tables = [notes for _, notes in pieces]
         rows = {k: measure(e, tables) for k, e in tqdm(encodings().items(), desc=name, delay=1)}

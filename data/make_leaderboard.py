@@ -16,7 +16,8 @@ from make_models import RULES, open_corpus, open_generator
 from musiclm.compare import leaderboard
 from musiclm.models import load_model
 from musiclm.notes import atomic_write
-from musiclm.report import write_json, write_leaderboard
+from musiclm.report import write_leaderboard
+from musiclm.charts import write_json
 
 FINAL = ('2-gram', '4-gram', '6-gram', '8-gram', 'lstm-small', 'lstm-base', 'transformer-small', 'transformer-base')
 CHECKPOINTS = ('lstm-small@2', 'lstm-small@8', 'lstm-base@3', 'transformer-small@3')

@@ -30,7 +30,7 @@ from musiclm.generator import generator_learner, default_hparams
 from musiclm.metrics import _weighted_auc, bootstrap_weights, cluster_codes, estimate_from, stratum_codes
 from musiclm.models import load_model, save_model
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 
 HERE = Path(__file__).parent
 RULES = {'original': dict(random_freq=.5, top_k=5), 'temperature 1': dict(random_freq=1., top_k=None)}

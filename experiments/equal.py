@@ -28,7 +28,7 @@ from musiclm.metrics import bootstrap_interval, conditional_inception_score, inc
 from musiclm.models import load_model, save_model
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.sampling import sample
 from musiclm.pieces import stratified_order
 

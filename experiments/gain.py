@@ -27,7 +27,7 @@ from musiclm.data import classifier_dataloaders
 from musiclm.metrics import Estimate, bootstrap_interval, kernel_distance, precision_recall_density_coverage
 from musiclm.models import load_model, save_model
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.sampling import sample
 from musiclm.pieces import held_out_prompts
 

@@ -30,7 +30,7 @@ from musiclm.generator import token_nll
 from musiclm.metrics import inception_score
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.sampling import sample
 from musiclm.pieces import Piece, held_out_prompts
 

@@ -19,7 +19,7 @@ from benchmarks.machine import machine
 from musiclm.build import folder_corpus
 from musiclm.metrics import bootstrap_interval, entropy
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.sampling import sample
 from musiclm.pieces import Piece
 from musiclm.tokens import NotewiseEncoder

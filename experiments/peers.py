@@ -22,7 +22,7 @@ from musiclm.corpus import Corpus
 from musiclm.encoders import miditok_encoder
 from musiclm.models import load_model
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.tokens import NotewiseEncoder
 from musiclm.chordwise import ChordwiseEncoder
 

@@ -22,7 +22,7 @@ from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
 from musiclm.ngram import NGram
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 
 GRID = dict(random_freq=(.25, .5, .75, 1.), top_k=(5, 20, None), temperature=(.7, .85, 1., 1.15))
 LENGTH, PROMPT = 256, 64

@@ -17,7 +17,7 @@ from musiclm.composer import judge_hash
 from musiclm.corpus import Corpus
 from musiclm.models import load_model
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 
 RUNS = {f'{arch} {size}': (kind, size) for arch, kind in (('LSTM', 'awd_lstm'), ('Transformer', 'transformer')) for size in ('tiny', 'small', 'base')}
 LONGER = ('lstm-small@2', 'lstm-small@8', 'lstm-small', 'lstm-base@3', 'lstm-base', 'transformer-small@3', 'transformer-small')

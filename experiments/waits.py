@@ -19,7 +19,7 @@ from musiclm.corpus import Corpus
 from musiclm.metrics import bootstrap_interval
 from musiclm.models import load_model
 from musiclm.notes import atomic_write
-from musiclm.report import plain
+from musiclm.charts import plain
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import EncodingConfig
 

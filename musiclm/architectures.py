@@ -47,6 +47,7 @@ def reset_rows(
 # %% ../nbs/20_architectures.ipynb #b4316997
 FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'int8': torch.uint8}
 
+# %% ../nbs/20_architectures.ipynb #0edb3534
 def has_onednn(device) -> bool:
     "Does this PyTorch have oneDNN's packed products for this device?"
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_linear_pointwise')
@@ -76,7 +77,8 @@ def choose_precision(
     there = ['fp32'] + [own]*(own != 'fp32' and can_compute(own, device))
     if wanted == 'auto': return there[-1]
     if wanted not in there:
-        raise ValueError(f'precision {wanted!r} can\'t be had of this model on this device: there are {", ".join(there)}')
+        raise ValueError(f'precision {wanted!r} can\'t be had of this model on this device: there are '
+                         f'{", ".join(there)}')
     return wanted
 
 # %% ../nbs/20_architectures.ipynb #3daf8650
@@ -125,10 +127,12 @@ def read(self:Product,
 def lstm_trains_in_bf16() -> bool:
     "Whether oneDNN trains an LSTM in bfloat16 on this processor: it needs AVX-512."
     try:
-        with torch.random.fork_rng(devices=[]), torch.autocast('cpu', torch.bfloat16): torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
+        with torch.random.fork_rng(devices=[]), torch.autocast('cpu', torch.bfloat16):
+            torch.nn.LSTM(4, 4)(torch.zeros(1, 1, 4))
     except RuntimeError: return False
     return True
 
+# %% ../nbs/20_architectures.ipynb #4d80d976
 def use_bf16(
     precision:str, # 'fp32', 'bf16', or 'auto': 'bf16' if the processor multiplies bfloat16
 ) -> bool:
@@ -137,6 +141,7 @@ def use_bf16(
         raise ValueError(f'unknown precision {precision!r}: there are auto, fp32, bf16')
     return lstm_trains_in_bf16() and (precision == 'bf16' or precision == 'auto' and can_compute('bf16', 'cpu'))
 
+# %% ../nbs/20_architectures.ipynb #90b67ba9
 def to_float(module, args, out): # A forward hook of an LSTM
     "Outputs and state in fp32, so that everything between the products is."
     return out[0].float(), tuple(h.float() for h in out[1])
@@ -176,7 +181,8 @@ class AWDLSTM(nn.Module):
 
 # %% ../nbs/20_architectures.ipynb #0008
 class LSTMWeights:
-    "The weights of an AWD-LSTM as `step` wants them: gates in the order input, forget, output, cell, and the last doubled."
+    """The weights of an AWD-LSTM as `step` wants them: gates in the order input, forget, output, cell, and the last
+    doubled."""
     @torch.no_grad()
     def __init__(self,
         model:AWDLSTM, # Whose weights
@@ -357,6 +363,7 @@ class TransformerWeights:
 # %% ../nbs/20_architectures.ipynb #83df1b9f
 Transformer.precisions = {'cpu': 'bf16', 'cuda': 'bf16'}
 
+# %% ../nbs/20_architectures.ipynb #e1043b4d
 @patch
 def init_state(self:Transformer,
     batch:int, # Pieces that are generated side by side
@@ -426,7 +433,8 @@ def make_model(
 
 # %% ../nbs/20_architectures.ipynb #0016
 class Classifier(nn.Module):
-    "What classifiers of clips share: an embedding of width `n_emb`, logits of the classes, and what embeddings are usual."
+    """What classifiers of clips share: an embedding of width `n_emb`, logits of the classes, and what embeddings are
+    usual."""
     def __init__(self,
         width:int, # Of the features that are pooled
         n_classes:int, # Classes
@@ -501,9 +509,11 @@ def roll(self:RollCNN,
 # %% ../nbs/20_architectures.ipynb #fc0aa603
 @patch
 def pool(self:RollCNN, x): # (B, T) -> (B, 4C)
-    "Shapes anywhere, and how much of them there is: maximum and mean over pitch, then over the time that the clip takes."
+    """Shapes anywhere, and how much of them there is: maximum and mean over pitch, then over the time that the clip
+    takes."""
     frames = F.avg_pool2d(self.roll(x), (1, 3)).contiguous(memory_format=torch.channels_last)
-    with torch.autocast('cpu', torch.bfloat16, self.bf16 and self.training and x.device.type == 'cpu'): f = self.body(frames)
+    with torch.autocast('cpu', torch.bfloat16, self.bf16 and self.training and x.device.type == 'cpu'):
+        f = self.body(frames)
     f = torch.cat([f.amax(2), f.mean(2)], 1).float() # (B, 2C, S) from (B, C, P, S)
     last = self.wait[x].sum(1).clamp(max=self.steps - 1)*f.shape[2]//self.steps # (B,)
     there = torch.arange(f.shape[2], device=x.device) <= last[:, None]
@@ -511,7 +521,8 @@ def pool(self:RollCNN, x): # (B, T) -> (B, 4C)
     return torch.cat([f.amax(2), f.sum(2)/there.sum(1)[:, None]], 1)
 
 # %% ../nbs/20_architectures.ipynb #b005665f
-ROLL_SIZES = {k: dict(channels=c) for k, c in dict(tiny=(8, 16, 32), small=(16, 24, 32, 48), base=(32, 64, 96, 128)).items()}
+ROLL_SIZES = {k: dict(channels=c) for k, c in dict(tiny=(8, 16, 32), small=(16, 24, 32, 48),
+                                                   base=(32, 64, 96, 128)).items()}
 
 # %% ../nbs/20_architectures.ipynb #292bf393
 def make_classifier(
@@ -526,16 +537,20 @@ def make_classifier(
     encoding:EncodingConfig=None, # Of the clips; 'roll_cnn' needs it
     **options, # Options of the architecture
 ) -> nn.Module: # With `.labels`, `.none`, `.temperature`, `.clip_length` and `.build`
-    "A classifier of clips with random weights; raises `ValueError` on an unknown architecture, or where its needs are not met."
+    """A classifier of clips with random weights; raises `ValueError` on an unknown architecture, or where its needs
+    are not met."""
     check_arch(arch, 'roll_cnn')
     if arch == 'roll_cnn':
-        if encoding is None: raise ValueError('roll_cnn needs the encoding of the clips, to draw what it looks at: encoding=…')
+        if encoding is None:
+            raise ValueError('roll_cnn needs the encoding of the clips, to draw what it looks at: encoding=…')
         if size not in ROLL_SIZES: raise ValueError(f'unknown size {size!r}: there are {", ".join(ROLL_SIZES)}')
         options = {**ROLL_SIZES[size], **options}
-        model, build = RollCNN(encoding, len(labels) + none, n_emb, p, clip_length, **options), dict(size=size, options=options)
+        model, build = RollCNN(encoding, len(labels) + none, n_emb, p, clip_length, **options), dict(size=size,
+                options=options)
     else:
         lm = make_model(n_vocab, arch, size, **options)
         model, build = ClipClassifier(lm, len(labels) + none, n_emb, p, clip_length), lm.build
     model.labels, model.none = list(labels), none
-    model.build = {**build, 'kind': 'classifier', 'arch': arch, 'n_emb': n_emb, 'p': p, 'clip_length': clip_length, 'none': none}
+    model.build = {**build, 'kind': 'classifier', 'arch': arch, 'n_emb': n_emb, 'p': p, 'clip_length': clip_length,
+                   'none': none}
     return model

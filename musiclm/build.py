@@ -24,14 +24,14 @@ import platformdirs
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .notes import ScoreError, check_output_folder, atomic_folder
+from .notes import ScoreError, atomic_folder, check_output_folder
 from .midi import Tracks, place_notes, read_bytes
 from .scores import NOTATED_SUFFIXES, READER_VERSION
-from .tokens import NotewiseEncoder, note_keys
 from .vocab import EncodingConfig, composer_slug, composer_slugs
+from .tokens import NotewiseEncoder, note_keys
 from .chordwise import ChordwiseEncoder
-from .encoders import with_composers
-from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, some_pieces
+from .encoders import add_composer_tokens
+from .sources import COMPOSERS, SPLITS, fill_splits, folder_manifest, music21_manifest, subsample
 from .corpus import Corpus, encode_columns, read_for, write_about, write_tokens
 
 # %% ../nbs/17_build.ipynb #0026
@@ -79,6 +79,7 @@ def failed_job(job:Job, reason:str) -> Encoded:
     "The answer to a job that gave none."
     return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
+# %% ../nbs/17_build.ipynb #4962e312
 def encode_batch(
     jobs:list,
     encoder,
@@ -99,7 +100,8 @@ def job_keys(
     def content(path):
         try: return hashlib.sha256(read_bytes(path)).hexdigest()
         except ScoreError as e: return str(e)
-    how = [READER_VERSION, encoder.config.to_json(), encoder.vocab.itos, {k: v for k, v in reading.items() if k != 'cache'}]
+    how = [READER_VERSION, encoder.config.to_json(), encoder.vocab.itos,
+           {k: v for k, v in reading.items() if k != 'cache'}]
     how, jobs = hashlib.sha256(json.dumps(how, default=str).encode()).hexdigest(), []
     for row in manifest.to_dict('records'):
         path, tune, parts = str(row['path']), row.get('tune'), row.get('part_map')
@@ -197,7 +199,7 @@ def open_journal(
                 for p in [] if done else made: p.rmdir()
 
 # %% ../nbs/17_build.ipynb #2e42f81c
-def older_store(
+def is_older_store(
     store, # A folder, which need not exist; or None
 ): # `Corpus`, or None where there is none that can be read
     "What an older build has left."
@@ -216,14 +218,15 @@ def stored_entries(
             for r in old.manifest.itertuples()}
 
 # %% ../nbs/17_build.ipynb #002f
-def reading_cost(
+def estimated_cost(
     path, # A score
 ) -> int: # Roughly the size of its text in bytes
     "How long a score takes to read, in comparison."
     suffix = os.path.splitext(path)[1].lower()
     try: size = os.path.getsize(path)
     except OSError: return 1
-    return 1 + {'.mxl': 20*size, '.krn': 7*size, '.abc': 2000}.get(suffix, size if suffix in NOTATED_SUFFIXES else size//300)
+    return 1 + {'.mxl': 20*size, '.krn': 7*size, '.abc': 2000}.get(suffix, size if suffix in NOTATED_SUFFIXES
+            else size//300)
 
 # %% ../nbs/17_build.ipynb #b565ad70
 def in_batches(
@@ -234,7 +237,7 @@ def in_batches(
     "Deal jobs into batches."
     batches = []
     dearest_first = lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))
-    for cost, job in sorted(((reading_cost(job.path), job) for job in jobs), key=dearest_first):
+    for cost, job in sorted(((estimated_cost(job.path), job) for job in jobs), key=dearest_first):
         if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost > most_cost: batches.append([0, []])
         batches[-1][0] += cost
         batches[-1][1].append(job)
@@ -246,8 +249,9 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # %% ../nbs/17_build.ipynb #1e8688f4
-QUICK = 1_000_000 # a cost of two seconds or so
+MIN_PARALLEL_SECONDS = 1_000_000 # a cost of two seconds or so
 
+# %% ../nbs/17_build.ipynb #cf6a8217
 def on_cores(
     batches:list, # (cost, jobs)
     encoder,
@@ -256,7 +260,7 @@ def on_cores(
 ): # Generates lists of `Encoded`, in any order
     "Encode batches on this machine."
     workers, jobs = workers or n_cores(), [job for _, batch in batches for job in batch]
-    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < QUICK: # starting processes would take longer
+    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_SECONDS:
         yield from (encode_batch(batch, encoder, reading) for _, batch in batches)
         return
     left, one_by_one = {job.key: job for job in jobs}, False
@@ -267,7 +271,8 @@ def on_cores(
                 for answer in answers: left.pop(answer.key)
                 yield answers
         except ProcessDied: # then one by one, until the culprit is found
-            if one_by_one: yield [failed_job(left.pop(next(iter(left))), 'the process that read it died (out of memory?)')]
+            if one_by_one:
+                yield [failed_job(left.pop(next(iter(left))), 'the process that read it died (out of memory?)')]
             one_by_one = not one_by_one
             batches = [(0, [job]) for job in left.values()]
 
@@ -289,7 +294,9 @@ def in_processes(
     from joblib.externals.loky import get_reusable_executor
     how = dict(return_as='generator', pre_dispatch=1) if one_by_one else dict(return_as='generator_unordered')
     with parallel_config('loky', inner_max_num_threads=1, idle_worker_timeout=30):  # then their memory is free again
-        try: yield from Parallel(workers, batch_size=1, **how)(delayed(encode_batch)(b, encoder, reading) for b in batches)
+        try:
+            yield from Parallel(workers, batch_size=1, **how)(delayed(encode_batch)(b, encoder, reading)
+                    for b in batches)
         except TerminatedWorkerError as e:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
             raise ProcessDied from e
@@ -301,7 +308,8 @@ def on_cluster(
     reading:dict, # As for `encode_job`
     scheduler:str, # Address of the Dask scheduler
 ): # Generates lists of `Encoded`, in any order
-    "Encode batches on a Dask cluster; raises `ValueError` where it can't be reached, or its workers don't see the scores."
+    """Encode batches on a Dask cluster; raises `ValueError` where it can't be reached, or its workers don't see the
+    scores."""
     try:
         from distributed import Client, KilledWorker, as_completed
         from distributed.comm import get_address_host_port
@@ -309,7 +317,8 @@ def on_cluster(
     try:
         get_address_host_port(scheduler, strict=True) # a client without an address takes 20 seconds to go
         client = Client(scheduler, timeout='10s', set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as e: raise ValueError(f'no Dask scheduler answers at {scheduler} ({e})') from None
+    except (OSError, ValueError, TimeoutError) as e:
+        raise ValueError(f'no Dask scheduler answers at {scheduler} ({e})') from None
     waiting = iter([batch for _, batch in batches])
     with client:
         give = lambda batch: client.submit(encode_batch, batch, encoder, reading, pure=False)
@@ -323,7 +332,8 @@ def on_cluster(
         for future in ready:
             batch = running.pop(future)
             try: yield check_visible(batch, future.result())
-            except KilledWorker: yield [failed_job(job, 'every worker that read it died (out of memory?)') for job in batch]
+            except KilledWorker:
+                yield [failed_job(job, 'every worker that read it died (out of memory?)') for job in batch]
             hand_out(1)
 
 # %% ../nbs/17_build.ipynb #12a8c478
@@ -348,10 +358,11 @@ def encode_jobs(
 ): # Generates lists of `Encoded`, in any order
     "Encode many scores."
     batches = in_batches(list({job.key: job for job in jobs}.values()))
-    cost = {job.key: reading_cost(job.path) for _, batch in batches for job in batch}
+    cost = {job.key: estimated_cost(job.path) for _, batch in batches for job in batch}
     with tqdm(total=sum(cost.values()), desc=f'encoding {len(cost)} scores', unit='B', unit_scale=True, delay=1,
               disable=not progress or not cost) as bar:
-        answering = on_cluster(batches, encoder, reading, scheduler) if scheduler else on_cores(batches, encoder, reading, workers)
+        answering = on_cluster(batches, encoder, reading, scheduler) if scheduler else on_cores(batches, encoder,
+                reading, workers)
         for answers in answering:
             bar.update(sum(cost[a.key] for a in answers))
             yield answers
@@ -362,12 +373,13 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir('musiclm'))/'notes'
 
 # %% ../nbs/17_build.ipynb #ee6b4bd6
-def first_encoder(
+def counting_encoder(
     encoder,
 ): # An encoder whose vocabulary need not be learnt, and knows no composers
     "What pieces are kept in until a vocabulary is learnt from them, and their composers are told."
     c = encoder.config
-    if not isinstance(encoder, ChordwiseEncoder): return NotewiseEncoder(replace(c, composers=())) if c.composers else encoder
+    if not isinstance(encoder, ChordwiseEncoder):
+        return NotewiseEncoder(replace(c, composers=())) if c.composers else encoder
     return NotewiseEncoder(EncodingConfig(parts=c.parts, part_order=c.part_order, steps_per_beat=c.steps_per_beat,
                                           pitch_range=c.pitch_range, fold_violin=c.fold_violin))
 
@@ -397,16 +409,18 @@ def check_sources(
     "Raise `ValueError` where a store would lose what it has from elsewhere."
     if old is None or set(old.sources) <= set(sources): return
     has, new = (', '.join(o) for o in (old.sources, sources))
-    raise ValueError(f'{out} holds the music of {has}, and would lose it to that of {new}: choose another place, or remove it first')
+    raise ValueError(f'{out} holds the music of {has}, and would lose it to that of {new}: choose another place, or '
+                     f'remove it first')
 
 # %% ../nbs/17_build.ipynb #96c90fe0
-def known_splits(
+def earlier_splits(
     old, # `Corpus`, or None
 ) -> dict: # Work -> split
     "The splits of a store: its works keep them, so that what a model was trained on is never tested on."
     return {} if old is None else {w: s for w, s in zip(old.manifest.work, old.manifest.split) if s in SPLITS}
 
-ANY_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {}) # to try options on
+# %% ../nbs/17_build.ipynb #916f3d60
+SAMPLE_SCORE = Tracks('', [('', 0)], [1], np.array([0, 1]), np.array([60]), np.array([64]), 1, [], {})
 
 # %% ../nbs/17_build.ipynb #4eac95e8
 def build_corpus(
@@ -425,12 +439,15 @@ def build_corpus(
 ) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
     "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
     encoder = encoder or NotewiseEncoder()
-    if composer_tokens: encoder = with_composers(encoder, manifest.composer)
-    composer_slugs(name for name in manifest.composer if composer_slug(name) in encoder.config.composers) # or says who clashes
-    first, reading = first_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid, cache=str(cache or default_cache()))
-    place_notes(ANY_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap, tempo_grid) # or says what is wrong
+    if composer_tokens: encoder = add_composer_tokens(encoder, manifest.composer)
+    composer_slugs(name for name in manifest.composer
+                   if composer_slug(name) in encoder.config.composers) # or says who clashes
+    first, reading = counting_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid,
+                                                  cache=str(cache or default_cache()))
+    place_notes(SAMPLE_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
+                tempo_grid) # or says what is wrong
     if out is not None: check_output_folder(out, 'manifest.parquet')
-    check_sources(old := older_store(out), sources, out)
+    check_sources(old := is_older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]
@@ -439,11 +456,11 @@ def build_corpus(
         if not len(rows):
             first_error = f'{errors.path[0]}: {errors.reason[0]}'
             raise ValueError(f'no piece could be read ({len(errors)} errors; the first: {first_error})')
-        splits, cut = fill_splits(rows, fractions, seed, known_splits(old))
+        splits, cut = fill_splits(rows, fractions, seed, earlier_splits(old))
         if cut: errors = pd.concat([errors, pd.DataFrame(cut, columns=errors.columns)], ignore_index=True)
         rows = rows.drop(columns='split', errors='ignore')
         rows.insert(3, 'split', splits)
-        if composer_tokens: encoder = with_composers(encoder, rows.composer)
+        if composer_tokens: encoder = add_composer_tokens(encoder, rows.composer)
         return assemble(rows, errors, journal.entries, encoder, first, out, sources)
 
 # %% ../nbs/17_build.ipynb #722732b6
@@ -458,7 +475,8 @@ def assemble(
 ) -> Corpus:
     "Write a store from encoded pieces, and open it."
     plain = lambda ids: ids[ids < len(first.vocab)] # without the composer's token that an older store has
-    ids = lambda split=None: (plain(entries[k].ids()) for k, s in zip(manifest.key, manifest.split) if split in (None, s))
+    ids = lambda split=None: (plain(entries[k].ids()) for k, s in zip(manifest.key, manifest.split)
+                              if split in (None, s))
     pieces, replaced = ids(), []
     if isinstance(encoder, ChordwiseEncoder): # learn chords, unless that was done, then count those that are unknown
         if not encoder.is_fit: encoder.fit(first.decode(p) for p in ids('train'))
@@ -483,6 +501,7 @@ def assemble(
 # %% ../nbs/17_build.ipynb #c858e924
 PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
 
+# %% ../nbs/17_build.ipynb #50767c5d
 def off_grid(
     corpus:Corpus, # On a grid with sixteenths and triplets, else the result is 0
 ) -> float: # Share of the onsets
@@ -503,9 +522,11 @@ def describe_build(
     lines = []
     if 'n_replaced' in corpus.manifest:
         lines.append(f'{corpus.manifest.n_replaced.sum()} unknown chords were replaced by the nearest known ones')
-    lines.append(f'{len(corpus):,} pieces read, {n:,} left out' + f'; {Path(out)/"errors.csv"} gives the reasons'*(n > 0))
+    lines.append(f'{len(corpus):,} pieces read, {n:,} left out'
+                 + f'; {Path(out)/"errors.csv"} gives the reasons'*(n > 0))
     if tempo_grid == 'ticks' and off > PLAYED:
-        lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use --tempo-grid seconds')
+        lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use '
+                     f'--tempo-grid seconds')
     if few := [f'{c} ({k})' for c, k in works.items() if k < 3]:
         lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few)}')
     return lines
@@ -523,10 +544,11 @@ def music21_corpus(
     manifest = music21_manifest(names)
     if free: manifest = manifest[~manifest['reserved']].reset_index(drop=True)
     if manifest.empty: raise ValueError('all these scores reserve rights to derived works: free=True leaves none')
-    if max_pieces: manifest = some_pieces(manifest, max_pieces)
+    if max_pieces: manifest = subsample(manifest, max_pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     sources = [f'music21:{n}' for n in ([names] if isinstance(names, str) else names)]
-    return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map, sources=sources, **building)
+    return build_corpus(manifest, encoder, part_map='top' if part_map == 'auto' else part_map,
+                        sources=sources, **building)
 
 # %% ../nbs/17_build.ipynb #266bbdfc
 def folder_corpus(
@@ -536,7 +558,7 @@ def folder_corpus(
     pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
     part_map='auto', # Which track is which part; 'auto' leaves it to the table, if that says anything
     seed:int=0, # Of the split
-    **building, # out, composer_tokens, max_gap, tempo_grid, fractions, workers, scheduler, cache, progress: as for `build_corpus`
+    **building, # Further arguments of `build_corpus`, such as out, composer_tokens, workers, scheduler, cache
 ) -> Corpus: # Split by work; `errors` has what was left out
     "A corpus from a folder of scores: composers by sub-folder and works by file name, or as a table says."
     manifest = folder_manifest(path, metadata, pieces)

@@ -11,8 +11,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import Encoder, columns, normal_notes, torch
 from .vocab import BOS, EOS, EncodingConfig, PAD, SPECIAL, Vocab, composer_tokens
+from .tokens import Encoder, columns, normal_notes, torch
 from .grammar import ByRow
 
 # %% ../nbs/13_chordwise.ipynb #0034
@@ -23,13 +23,15 @@ class ChordwiseEncoder(Encoder):
         itos=None, # Vocabulary learnt before
     ):
         self.config = config or EncodingConfig(scheme='chordwise', steps_per_beat=4)
-        if self.config.scheme != 'chordwise': raise ValueError(f'a ChordwiseEncoder cannot encode {self.config.scheme!r}')
+        if self.config.scheme != 'chordwise':
+            raise ValueError(f'a ChordwiseEncoder cannot encode {self.config.scheme!r}')
         self.n_replaced = 0
         self.set_vocab(Vocab(itos or [*SPECIAL, *composer_tokens(self.config), *self.config.part_order]))
 
 # %% ../nbs/13_chordwise.ipynb #0035
 STRUCK, HELD = 1, 2 # values of a chord's pitches; 0 is silent
 
+# %% ../nbs/13_chordwise.ipynb #f0c8d585
 def chord_text(
     part:str, # Name of the part
     chord:np.ndarray, # (128,) of 0, `STRUCK` or `HELD`
@@ -43,7 +45,8 @@ def read_chord(
 ) -> tuple: # The part's name and the (128,) chord
     "Read the spelling of a chord."
     part, chord = text.rstrip('0123456789.~'), np.zeros(128, np.uint8)
-    for word in filter(None, text[len(part):].split('.')): chord[int(word.rstrip('~'))] = HELD if word[-1] == '~' else STRUCK
+    for word in filter(None, text[len(part):].split('.')):
+        chord[int(word.rstrip('~'))] = HELD if word[-1] == '~' else STRUCK
     return part, chord
 
 # %% ../nbs/13_chordwise.ipynb #0037
@@ -94,12 +97,14 @@ def fit(self:ChordwiseEncoder,
     "Learn the vocabulary: every chord of the tables, commonest first."
     given = [*SPECIAL, *composer_tokens(self.config)]
     if not len(given) + len(self.config.parts) <= max_size <= 1 << 16:
-        raise ValueError(f'max_size must hold the special tokens and the rests, and at most {1 << 16} tokens, not {max_size}')
+        raise ValueError(f'max_size must hold the special tokens and the rests, and at most {1 << 16} tokens, not '
+                         f'{max_size}')
     counts = {}
     for grid in map(self.grid, tables):
         for part, name in enumerate(self.config.parts):
             chords, n = np.unique(grid[:, part], axis=0, return_counts=True)
-            for chord, k in zip(chords, n): counts[name, chord.tobytes()] = counts.get((name, chord.tobytes()), 0) + int(k)
+            for chord, k in zip(chords, n):
+                counts[name, chord.tobytes()] = counts.get((name, chord.tobytes()), 0) + int(k)
     seen = list(counts.items())
     for s in range(semitones[0], semitones[1] + 1):
         for (name, chord), k in seen if s else ():
@@ -204,7 +209,7 @@ def transposition(self:ChordwiseEncoder,
     return self.moved[semitones]
 
 # %% ../nbs/13_chordwise.ipynb #003f
-class Turns(ByRow):
+class RoundRobinGrammar(ByRow):
     "Which chord may come next, for `n` pieces at once: one of the part whose turn it is."
     by_row = ('turn', 'begun', 'step', 'named')
     def __init__(self,
@@ -241,6 +246,6 @@ def grammar(self:ChordwiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
     max_note:int=None, # Not needed: a chord that is not held ends by itself
-) -> Turns:
+) -> RoundRobinGrammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return Turns(self, n, device)
+    return RoundRobinGrammar(self, n, device)

@@ -35,14 +35,16 @@ from .corpus import Corpus
 from .corruptions import NO_COMPOSER, real_clips, corrupted_clips
 from .data import classifier_dataloaders
 from .metrics import accuracy as clip_accuracy
-from .metrics import Estimate, bootstrap_interval, expected_calibration_error, fit_temperature, log_loss, macro_f1
+from .metrics import (Estimate, bootstrap_interval, expected_calibration_error, fit_temperature, log_loss,
+                             macro_f1)
 from .encoders import make_encoder
 from .models import unwrap_model
 from .architectures import Classifier, make_classifier
 from .tokens import Encoder
 
 # %% ../nbs/34_composer.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, renamed=dict(hear='predict', strangeness='ood_score', composer_figures='evaluate_composer'))
+__getattr__, __dir__ = forward_names(__name__, renamed=dict(hear='predict', strangeness='ood_score',
+        composer_figures='evaluate_composer'))
 
 # %% ../nbs/34_composer.ipynb #32b65ed7
 def composer_clips(
@@ -66,7 +68,8 @@ def composer_clips(
     clips, info = np.concatenate(parts), pd.concat(tables, ignore_index=True)
     known = set.intersection(*(set(t['composer']) for _, t in info.groupby('split')))
     if len(known) < 2:
-        raise ValueError(f'only {", ".join(sorted(known)) or "no composer"} has clips of {length} tokens in training, validation and test '
+        raise ValueError(f'only {", ".join(sorted(known)) or "no composer"} has clips of {length} tokens in '
+                         f'training, validation and test '
                          'works: a classifier needs two composers of three works each')
     keep = info['composer'].isin(known).to_numpy()
     return clips[keep], info[keep].reset_index(drop=True)
@@ -81,7 +84,8 @@ def composer_dataloaders(
     "Training and validation clips in batches."
     use = info['split'].isin(['train', 'valid']).to_numpy()
     names = [*sorted(set(info['composer'])), *[NO_COMPOSER]*int((info['label'] == NO_COMPOSER).any())]
-    return classifier_dataloaders(clips[use], info['label'][use], (info['split'] == 'valid')[use], encoder, names, **kwargs)
+    return classifier_dataloaders(clips[use], info['label'][use], (info['split'] == 'valid')[use], encoder,
+                                  names, **kwargs)
 
 # %% ../nbs/34_composer.ipynb #0006
 def load_pretrained_encoder(
@@ -90,8 +94,10 @@ def load_pretrained_encoder(
 ): # The model
     "Copy the weights of a language model into the encoder of a classifier; raises `ValueError` where they do not fit."
     lm = unwrap_model(start, 'generator')
-    if not hasattr(model, 'lm'): raise ValueError('this architecture reads no tokens, and cannot start from a language model')
-    if lm.vocab != model.vocab: raise ValueError('the language model to start from has another vocabulary than the clips')
+    if not hasattr(model, 'lm'):
+        raise ValueError('this architecture reads no tokens, and cannot start from a language model')
+    if lm.vocab != model.vocab:
+        raise ValueError('the language model to start from has another vocabulary than the clips')
     ours, theirs = model.lm.state_dict(), lm.state_dict()
     if {k: w.shape for k, w in ours.items()} != {k: w.shape for k, w in theirs.items()}:
         raise ValueError('the language model to start from has other layers: take its `arch` and `size`')
@@ -115,14 +121,18 @@ def clip_learner(
     **kwargs, # Further arguments of `Learner`
 ) -> Learner: # Its model has `.vocab`, `.encoding`, `.labels`, `.none` and `.temperature`
     "A `Learner` for a classifier of clips."
-    none, length, build = dls.labels[-1] == NO_COMPOSER, len(dls.train_ds[0][0]), getattr(unwrap_model(start), 'build', {})
+    none, length, build = dls.labels[-1] == NO_COMPOSER, len(dls.train_ds[0][0]), getattr(unwrap_model(start),
+            'build', {})
     if arch in (None, build.get('arch')): options = {**build.get('options', {}), **(options or {})}
-    model = make_classifier(len(dls.encoder.vocab), dls.labels[:len(dls.labels) - none], arch or build.get('arch', 'awd_lstm'),
-                            size or build.get('size', 'small'), n_emb, p, length, none, dls.encoder.config, **(options or {}))
+    model = make_classifier(len(dls.encoder.vocab), dls.labels[:len(dls.labels) - none], arch or build.get('arch',
+            'awd_lstm'),
+                            size or build.get('size', 'small'), n_emb, p, length, none, dls.encoder.config,
+                            **(options or {}))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
     if start is not None: load_pretrained_encoder(model, start)
     if weights is not None: weights = torch.tensor([weights.get(o, 1.) for o in dls.labels], device=dls.device)
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat(weight=weights), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
+    return Learner(dls, model, loss_func=CrossEntropyLossFlat(weight=weights), opt_func=partial(Adam, eps=1e-8),
+                   lr=lr, wd=wd,
                    moms=(.9, .9, .9), metrics=metrics, cbs=[GradientClip(1.), *L(cbs)], **kwargs)
 
 # %% ../nbs/34_composer.ipynb #0007
@@ -217,7 +227,7 @@ def embeddings(
 def ood_score(
     model, # A composer classifier that `fit_ood_detector` was called on
     embeddings:np.ndarray, # (n, d) of clips
-) -> np.ndarray: # (n,) distance to the nearest composer's centre; 95% of usual pieces have a median under 1; NaN before `fit_ood_detector`
+) -> np.ndarray: # (n,) distance to the nearest composer's centre: under 1 for 95% of usual pieces; NaN before the fit
     "How unlike all composers it knows each clip is."
     model = unwrap_model(model)
     centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
@@ -255,10 +265,11 @@ def calibrate_judge(
     train, valid = ((info['split'] == s).to_numpy() for s in ('train', 'valid'))
     real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
     calibrate(model, clips[valid & real], info['composer'][valid & real])
-    fit_ood_detector(model, clips[train & real], info['composer'][train & real], clips[valid & real], info['piece'][valid & real])
+    fit_ood_detector(model, clips[train & real], info['composer'][train & real], clips[valid & real],
+                     info['piece'][valid & real])
 
 # %% ../nbs/34_composer.ipynb #5c9d3778
-def composer_places(
+def composer_indices(
     model, # A composer classifier, or its `Learner`
     names, # (n,) composers as a corpus calls them; case does not matter
 ) -> np.ndarray: # (n,) which of its labels each is
@@ -268,7 +279,8 @@ def composer_places(
     found = {c: places.get(c, places.get(c.lower())) for c in sorted(set(map(str, names)))}
     unknown, known = ([c for c, k in found.items() if (k is None) == no] for no in (True, False))
     if not unknown: return np.array([found[str(c)] for c in names], int)
-    raise ValueError(f'the judge does not know {", ".join(unknown)}; of these composers it knows {", ".join(known) or "none"}: train one on '
+    raise ValueError(f'the judge does not know {", ".join(unknown)}; of these composers it knows '
+                     f'{", ".join(known) or "none"}: train one on '
                      'your store with `musiclm train composer STORE --out MODEL`')
 
 # %% ../nbs/34_composer.ipynb #bb71a621
@@ -286,8 +298,10 @@ class Guess:
     @property
     def likeliest(self): return ', '.join(f'{c} {p:.0%}' for c, p in self.composers.items())
     def __str__(self):
-        why = [f'OOD score {self.ood_score:.2f}, over 1']*(self.ood_score > 1) + [f'no composer {self.no_composer:.0%}, over 50%']*(self.no_composer > .5)
-        return f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
+        why = [f'OOD score {self.ood_score:.2f}, over 1']*(self.ood_score > 1) + [f'no composer '
+                f'{self.no_composer:.0%}, over 50%']*(self.no_composer > .5)
+        unlike = f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any
+        return unlike + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
 
 # %% ../nbs/34_composer.ipynb #43e20e26
 @patch
@@ -310,9 +324,11 @@ def guess(self:Classifier,
                  float(np.median(ood_score(self, heard.embeddings))), len(found))
 
 # %% ../nbs/34_composer.ipynb #79bbb0b4
-GUESS_LEGEND = ('unlike any: OOD score over 1 (far from the music of the training set), or no composer over 50% (like corrupted music)\n'
+GUESS_LEGEND = ('unlike any: OOD score over 1 (far from the music of the training set), or no composer over 50% '
+                '(like corrupted music)\n'
                 'composers: the probabilities if it is one of these; clips of {} tokens')
 
+# %% ../nbs/34_composer.ipynb #c155781b
 def guess_row(
     name:str, # Of the score
     guess:Guess, # About it
@@ -320,7 +336,8 @@ def guess_row(
     answer_width:int, # Of the answers
 ) -> str: # One line
     "A guess as a row of a table."
-    return (f'{name:{width}}  {guess.answer:{answer_width}}  OOD score {guess.ood_score:4.2f}  no composer {guess.no_composer:4.0%}  '
+    return (f'{name:{width}}  {guess.answer:{answer_width}}  OOD score {guess.ood_score:4.2f}  no composer '
+            f'{guess.no_composer:4.0%}  '
             f'{guess.n:2} clip{"s" if guess.n > 1 else " "}  {guess.likeliest}')
 
 # %% ../nbs/34_composer.ipynb #000e
@@ -337,14 +354,16 @@ def judge_hash(
 def histogram_features(
     clips:np.ndarray, # (n, length) token ids
     encoder:Encoder, # Their encoding
-) -> np.ndarray: # (n, d): counts of tokens; by part of intervals from -24 to 24; of durations and of gaps, up to four beats
+) -> np.ndarray: # (n, d): counts of tokens; by part, of intervals from -24 to 24; of durations and gaps up to 4 beats
     "Counts of tokens, melodic intervals, durations and inter-onset intervals in each clip."
     parts, longest, rows = len(encoder.config.parts), 4*encoder.config.steps_per_beat, []
     for clip in np.asarray(clips, np.int64):
-        onset, duration, pitch, part = (encoder.decode(clip)[k].to_numpy() for k in ('onset', 'duration', 'pitch', 'part'))
+        onset, duration, pitch, part = (encoder.decode(clip)[k].to_numpy() for k in ('onset', 'duration',
+                'pitch', 'part'))
         leaps = [np.diff(pitch[part == k]).clip(-24, 24) + 24 for k in range(parts)]
         times = [o.clip(0, longest) for o in (duration, np.diff(np.unique(onset)))]
-        rows.append(np.concatenate([np.bincount(clip, minlength=len(encoder.vocab)), *(np.bincount(o, minlength=49) for o in leaps),
+        rows.append(np.concatenate([np.bincount(clip, minlength=len(encoder.vocab)),
+                                    *(np.bincount(o, minlength=49) for o in leaps),
                                     *(np.bincount(o, minlength=longest + 1) for o in times)]))
     return np.stack(rows)
 
@@ -360,11 +379,13 @@ def baseline_probabilities(
     real = (info['corruption'].isna() if 'corruption' in info else info['split'].notna()).to_numpy()
     train, valid, test = (real & (info['split'] == s).to_numpy() for s in ('train', 'valid', 'test'))
     x, y = np.sqrt(histogram_features(clips, encoder)), np.array([list(classes).index(c) for c in info['composer']])
-    fits = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, class_weight='balanced')).fit(x[train], y[train])
+    fits = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000,
+            class_weight='balanced')).fit(x[train], y[train])
             for c in strengths]
     scores = lambda model, which: np.log(np.maximum(model.predict_proba(x[which]), 1e-12))
     heat = [fit_temperature(scores(f, valid), y[valid]) for f in fits]
-    loss = [-log_softmax(scores(f, valid)/t, axis=1)[np.arange(valid.sum()), y[valid]].mean() for f, t in zip(fits, heat)]
+    loss = [-log_softmax(scores(f, valid)/t, axis=1)[np.arange(valid.sum()), y[valid]].mean() for f,
+            t in zip(fits, heat)]
     best = int(np.argmin(loss))
     return softmax(scores(fits[best], test)/heat[best], axis=1)
 
@@ -378,10 +399,12 @@ def evaluate_composer(
     y, works = np.array([list(classes).index(o) for o in info['composer']]), info['work'].to_numpy(str)
     confusion = np.zeros((len(classes), len(classes)), int)
     np.add.at(confusion, (y, p.argmax(1)), 1)
-    found = dict(log_loss=log_loss, macro_f1=macro_f1, accuracy=clip_accuracy, calibration_error=expected_calibration_error)
+    found = dict(log_loss=log_loss, macro_f1=macro_f1, accuracy=clip_accuracy,
+                 calibration_error=expected_calibration_error)
     pooled = pd.DataFrame(p).groupby(info['piece'].to_numpy()).mean()
     first = info.assign(y=y).drop_duplicates('piece').set_index('piece').loc[pooled.index]
-    whole = clip_accuracy(pooled.to_numpy(), first['y'].to_numpy(), first['work'].to_numpy(str), strata=first['y'].to_numpy())
+    whole = clip_accuracy(pooled.to_numpy(), first['y'].to_numpy(), first['work'].to_numpy(str),
+                          strata=first['y'].to_numpy())
     return {**{k: f(p, y, works, strata=y) for k, f in found.items()}, 'piece_accuracy': whole, 'confusion': confusion}
 
 # %% ../nbs/34_composer.ipynb #5d7a8ac1

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .corpus import Corpus, clips
 from .notes import note_table, table_rows
-from .pieces import Piece, stratified_order
 from .show import plot_roll
+from .corpus import Corpus, clips
+from .pieces import Piece, stratified_order
 
 # %% ../nbs/32_copying.ipynb #ab5d2f10
 class Lines(NamedTuple):
@@ -210,6 +210,7 @@ COPY = dict(piece=0, length=0, beats=0., share=0., part=0, onset=0, end=0, first
             source_piece='', composer='', work='', title='', source_part=0, source_onset=0, source_end=0,
             source_first_bar=0, source_last_bar=0, semitones=0, tempo=1., passage='')
 
+# %% ../nbs/32_copying.ipynb #77bb5bcd
 def copied_notes(
     length:np.ndarray, # (q,) pairs of the passage that begins at each pair
     counts:np.ndarray, # (q,) bool: whether it counts
@@ -221,7 +222,7 @@ def copied_notes(
     return change.cumsum()[:-1] > 0
 
 # %% ../nbs/32_copying.ipynb #39e9a983
-def run_back(
+def extend_backwards(
     lines:Lines, i:int, # A line, and the second note of a passage
     others:Lines, j:int, # Another, and the second note of the passage there
     length:int, # Pairs of the passage
@@ -249,7 +250,7 @@ def describe(self:CopyIndex,
     span = lambda o, k: np.maximum(o.onset[k + length - 1] - o.onset[k - 1], 1)
     at = np.lexsort((places, abs(shift), abs(np.log(span(lines, i)/span(other, places)))))[0]
     j, row = int(places[at]), int(other.owner[places[at]])
-    back, t, s = run_back(lines, i, other, j, length)
+    back, t, s = extend_backwards(lines, i, other, j, length)
     about, grid = self.about.iloc[row], self.tables[row].attrs.get('steps_per_beat', 12)
     def place(o, k, spb):
         notes = slice(k - 1 - back, k + length)
@@ -275,7 +276,8 @@ def longest_copies(
     distinct:int=6, # Different pairs of a passage that counts at all
     beats_per_bar:int=4, # Bars are counted by it
 ) -> pd.DataFrame: # One row a piece, columns `COPY`; `length` 0 where it shares no passage that counts
-    "The longest passage that each piece shares with training works, and the share of its notes that such passages hold."
+    """The longest passage that each piece shares with training works, and the share of its notes that such passages
+    hold."""
     tables = piece_tables(pieces, encoder, with_prompt)
     lines, rows = lines_of(tables), [COPY | dict(piece=i) for i in range(len(tables))]
     length, low, high = index.search(pairs := line_pairs(lines))
@@ -311,7 +313,8 @@ def plot_copy(
     axes=None, # Two matplotlib axes; new ones when None
 ):
     "Draw a shared passage and its source side by side; gives the figure. Raises `ValueError` where nothing is shared."
-    if copy['source'] < 0: raise ValueError('this piece shares no passage with training works: there is nothing to draw')
+    if copy['source'] < 0:
+        raise ValueError('this piece shares no passage with training works: there is nothing to draw')
     if axes is None: axes = plt.subplots(1, 2, figsize=(13, 3.2), layout='constrained')[1]
     i, there = copy['piece'], {k.removeprefix('source_'): v for k, v in copy.items() if k.startswith('source_')}
     one = piece_tables(pieces[i:i + 1], encoder, with_prompt=True)[0]
@@ -337,7 +340,7 @@ def human_copying(
     level:float=.95, # Of the quantile
     seed:int=0, # Of the cuts
     **kwargs, # As of `longest_copies`
-) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work`, whose the clip is; `attrs['limit']` holds the quantiles
+) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work` of the clip; `attrs['limit']` holds the quantiles
     "What held-out works share with training works. Raises `ValueError` where no work of the split is long enough."
     cut, where = clips(corpus, length, split, per_piece=8, seed=seed)
     if not len(cut): raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')

@@ -18,8 +18,8 @@ import symusic
 from fastcore.basics import patch
 
 from .notes import note_table
-from .tokens import Encoder, NotewiseEncoder, fold_octaves, torch
 from .vocab import BOS, EOS, EncodingConfig, OWN_ENCODERS, PAD, SPECIAL, Vocab, composer_slugs, composer_tokens
+from .tokens import Encoder, NotewiseEncoder, fold_octaves, torch
 from .grammar import ByRow
 from .chordwise import ChordwiseEncoder
 
@@ -28,6 +28,7 @@ TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and 
 TOKENIZER_KEYS = {'config', 'tokenization', '_vocab_base', '_model', '_vocab_base_byte_to_token'}
 MOST_TOKENS = 1 << 16 # ids are uint16
 
+# %% ../nbs/14_encoders.ipynb #3ee6ddef
 def need_miditok():
     "The package MidiTok; raises `ValueError` where it is missing."
     try: import miditok
@@ -59,7 +60,8 @@ def tokenizer_text(
 ) -> str: # JSON
     "The parameters of a tokenizer as text, the same whatever version wrote them."
     name = type(tokenizer).__name__
-    if type(tokenizer) is not tokenizer_class(name): raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
+    if type(tokenizer) is not tokenizer_class(name):
+        raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
     return json.dumps({k: v for k, v in tokenizer.to_dict().items() if k in TOKENIZER_KEYS})
 
 # %% ../nbs/14_encoders.ipynb #2b0a1018
@@ -99,6 +101,7 @@ def read_tokenizer(
 PROGRAMS = (40, 0, 42, 73, 68, 71, 70, 60) # of the parts: violin, piano, cello, flute, oboe, clarinet, bassoon, horn
 BAR_MARK = '▁' # what MidiTok puts before the first token of a bar where BPE must not cross it
 
+# %% ../nbs/14_encoders.ipynb #5394a43e
 def encoding_of(
     tokenizer, # Of MidiTok
     parts:tuple=('v', 'p'), # Names of the parts
@@ -220,6 +223,7 @@ def encode(self:MidiTokEncoder,
 # %% ../nbs/14_encoders.ipynb #4e5fa241
 TIME_TYPES = {'Bar', 'Position', 'TimeShift', 'Rest'}
 
+# %% ../nbs/14_encoders.ipynb #acb0c892
 def steps_of(
     token:str, # Such as `TimeShift_1.6.12`: beats, steps, steps in a beat
     grid:int, # Steps in a beat
@@ -420,7 +424,7 @@ class TypeGrammar(ByRow):
         self.follow, self.leaves = torch.as_tensor(follow, device=device), torch.as_tensor(leaves, device=device)
         self.state = torch.full((n,), len(follow) - 1, device=device)
         trained = encoder.tokenizer.is_trained
-        self.watches = [] if trained else [W(encoder, n, device, max_note) for W in (Positions, Sounding)
+        self.watches = [] if trained else [W(encoder, n, device, max_note) for W in (PositionState, NoteState)
                                           if W.wanted(encoder)]
     def legal(self) -> 'torch.Tensor': # (n, V) bool
         "Mask of the tokens that may come next; there is always one."
@@ -462,7 +466,7 @@ def values_of(
     return np.array([read(value) if kind in kinds else -1 for kind, value in split])
 
 # %% ../nbs/14_encoders.ipynb #692901a5
-class Positions(ByRow):
+class PositionState(ByRow):
     "In a bar positions grow, and no duration is longer than `max_note`."
     by_row = ('at',)
     def __init__(self, encoder, n, device, max_note):
@@ -480,7 +484,7 @@ class Positions(ByRow):
         self.at = torch.where(self.bar[tokens][:, None], -1, torch.where(place >= 0, place, self.at))
 
 # %% ../nbs/14_encoders.ipynb #ca2dad88
-class Sounding(ByRow):
+class NoteState(ByRow):
     "Notes end that sound, and begin that do not; those that have sounded for `max_note` steps end next."
     by_row = ('begun', 'now', 'step')
     def __init__(self, encoder, n, device, max_note):
@@ -503,8 +507,8 @@ class Sounding(ByRow):
         on, off = begun[:, self.on.clamp(0)], begun[:, self.off.clamp(0)] # (n, V)
         mask = mask & ((self.on < 0) | (on < 0)) & ((self.off < 0) | (off >= 0) & (off < self.step))
         mask[:, EOS] &= (self.begun < 0).all(2).all(1)
-        return mask if self.max_note is None else self.end_overdue(mask)
-    def end_overdue(self, mask):
+        return mask if self.max_note is None else self.end_long_notes(mask)
+    def end_long_notes(self, mask):
         late = (self.begun >= 0) & (self.step[:, :, None] - self.begun >= max(self.max_note, 1)) # (n, programs, 128)
         ends = mask & (self.off >= 0) & late[self.rows, self.now][:, self.off.clamp(0)]
         turns = mask & (self.program >= 0) & late.any(2)[:, self.program.clamp(0)]
@@ -551,7 +555,7 @@ def make_encoder(
     return encoder
 
 # %% ../nbs/14_encoders.ipynb #25429107
-def with_composers(
+def add_composer_tokens(
     encoder, # `NotewiseEncoder` or `ChordwiseEncoder`; stays as it is
     names, # Names of composers, each perhaps many times
 ): # Of the same class

@@ -11,8 +11,8 @@ from copy import copy
 import numpy as np
 from fastcore.basics import patch
 
-from .tokens import LONGEST_PIECE, NotewiseEncoder, torch
 from .vocab import BOS, EOS, PAD, tempo_class
+from .tokens import LONGEST_PIECE, NotewiseEncoder, torch
 
 # %% ../nbs/12_grammar.ipynb #002d
 class ByRow:
@@ -50,7 +50,8 @@ class Grammar(ByRow):
         self.composers, self.named = encoder.composers, torch.zeros(n, 1, dtype=torch.bool, device=device)
         self.sounding = torch.zeros(n, 1, dtype=torch.long, device=device)
         self.after = torch.full((n, 1), BOS, device=device) # the last token that is no composer
-        self.max_note, self.wait, self.is_end = max_note, table(encoder.wait_of).int(), table(encoder.kind == encoder.END)
+        self.max_note, self.wait = max_note, table(encoder.wait_of).int()
+        self.is_end = table(encoder.kind == encoder.END)
         self.step, self.begun = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
         self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.loud.start)
         self.part, self.voice, self.level = map(table, (encoder.part_of, encoder.voice_of, encoder.level_of))
@@ -72,8 +73,8 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     event = self.after >= self.events
     mask[:, self.waits] = event | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
-    if self.own is not None: mask = self.keep_to_given(mask)
-    if self.max_note is not None: mask = self.end_overdue(mask)
+    if self.own is not None: mask = self.apply_given_part(mask)
+    if self.max_note is not None: mask = self.end_long_notes(mask)
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
@@ -107,11 +108,12 @@ def allow_loudness(self:Grammar,
 
 # %% ../nbs/12_grammar.ipynb #21adceca
 @patch
-def end_overdue(self:Grammar,
+def end_long_notes(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
     "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
-    overdue = self.ready & self.is_end & (self.step - self.begun >= self.max_note) & (self.rank > self.last) # a prompt may be past it
+    overdue = self.ready & self.is_end & (self.step
+                                          - self.begun >= self.max_note) & (self.rank > self.last)
     if self.own is not None: overdue &= ~self.own
     first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
     mask &= self.rank <= first
@@ -137,11 +139,11 @@ def advance(self:Grammar,
     self.ready.scatter_(1, self.partner[tokens], event)
     self.ready.scatter_(1, tokens, False)
     if self.own is not None: self.played = self.played + (event & (tokens == self.given.gather(1, self.played)))
-    if self.loud.start < self.tempo.stop: self.hear(tokens)
+    if self.loud.start < self.tempo.stop: self.track_state(tokens)
 
 # %% ../nbs/12_grammar.ipynb #0ac1bc0a
 @patch
-def hear(self:Grammar,
+def track_state(self:Grammar,
     tokens:'torch.Tensor', # (n, 1) token ids
 ):
     "Keep in mind how loud and how fast it is."
@@ -162,10 +164,11 @@ def grammar(self:NotewiseEncoder,
 
 # %% ../nbs/12_grammar.ipynb #6a129e81
 @patch
-def keep_to_given(self:Grammar,
+def apply_given_part(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
-    "The given part plays its next event when its step has come, before anything that follows it there; no wait passes it."
+    """The given part plays its next event when its step has come, before anything that follows it there; no wait
+    passes it."""
     token, at = self.given.gather(1, self.played), self.given_at.gather(1, self.played) # (n, 1)
     due = at <= self.step
     mask &= ~self.own & (~due | (self.rank <= self.rank[token]))

@@ -18,12 +18,14 @@ from .notes import ScoreError, part_of_tracks, to_grid
 # %% ../nbs/01_midi.ipynb #001b
 MAX_BYTES = 64 << 20  # of one score, unpacked; a symphony is under 4 MB
 
+# %% ../nbs/01_midi.ipynb #b1def398
 def read_bytes(
     path, # A score
 ) -> bytes:
     "All of a file; raises `ScoreError` where there is none, or one too large."
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY', 0)) # half the time of `open`, which counts for small files
+        file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY',
+                                                   0)) # half the time of `open`, which counts for small files
         try:
             raw = os.read(file, 1 << 16) # all there is of most scores
             if len(raw) == 1 << 16:
@@ -40,6 +42,7 @@ def read_bytes(
 # %% ../nbs/01_midi.ipynb #ab5f3313
 CHUNK = struct.Struct('>4sI')  # the head of a chunk: its kind and its length
 
+# %% ../nbs/01_midi.ipynb #171b1f8a
 def track_chunks(
     raw:bytes, # A MIDI file
     path,
@@ -59,30 +62,32 @@ def track_chunks(
     return tracks
 
 # %% ../nbs/01_midi.ipynb #001c
-def plain_midi(
+def canonical_midi(
     raw:bytes, # A file that does not begin as MIDI files do
     path,
 ) -> bytes: # The MIDI file in it, with a header of the usual length
     "Take a MIDI file out of its RIFF wrapper, and cut a header that is too long; refuse what is no MIDI file."
     if raw[:4] == b'RIFF' and raw[8:16] == b'RMIDdata' and len(raw) > 20:
         raw = raw[20:20 + struct.unpack('<I', raw[16:20])[0]]
-    if raw[:4] != b'MThd' or len(raw) < 14: raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
+    if raw[:4] != b'MThd' or len(raw) < 14:
+        raise ScoreError(path, 'not a MIDI file (it does not begin with a MIDI header)')
     size = struct.unpack('>I', raw[4:8])[0]
     if size < 6: raise ScoreError(path, f'the MIDI header is too short ({size} bytes)')
     return b'MThd\0\0\0\6' + raw[8:14] + raw[8 + size:]
 
 # %% ../nbs/01_midi.ipynb #3ef831ef
-def sound_midi(
+def repair_midi(
     raw:bytes, # A MIDI file
     path,
 ) -> tuple: # The same with its header mended, and whether its ticks are parts of a second
     "Refuse a MIDI file that is not what it says, or mend its header."
-    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = plain_midi(raw, path)
+    if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = canonical_midi(raw, path)
     kind, n_tracks, division = header = struct.unpack_from('>HHH', raw, 8)
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
     if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
     if division & 0x8000: division = (256 - (division >> 8))*(division & 255)//2  # frames a second × ticks, 120 bpm
-    if division == 0 or division & 0x8000: raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
+    if division == 0 or division & 0x8000:
+        raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
     tracks = track_chunks(raw, path)
     if not tracks: raise ScoreError(path, 'the MIDI file has no tracks')
     if has_overflow(raw, tracks):
@@ -153,6 +158,7 @@ def midi_tempos(
     "The changes of tempo in a MIDI file."
     return [(t.time, float(np.clip(6e7/max(t.mspq, 1), 4, 1000))) for t in score.tempos]
 
+# %% ../nbs/01_midi.ipynb #4e80694e
 parse_midi = symusic.core.ScoreTick.from_midi # what `symusic.Score.from_midi` comes to
 
 # %% ../nbs/01_midi.ipynb #34aa3caf
@@ -161,7 +167,7 @@ def midi_tracks(
     tempos:bool=True, # Look for tempos? They take time where there are many
 ) -> Tracks:
     "Read a MIDI file; raises `ScoreError`."
-    raw, frames = sound_midi(read_bytes(path), path)
+    raw, frames = repair_midi(read_bytes(path), path)
     try: score = parse_midi(raw)
     except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
     tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
@@ -173,7 +179,8 @@ def midi_tracks(
     times[len(times)//2:] += times[:len(times)//2]
     pitch, velocity = (np.concatenate([c[k] for c in columns]) for k in ('pitch', 'velocity')) # int8
     if pitch.min() < 0: raise ScoreError(path, 'broken MIDI: a pitch above 127')
-    return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns], times, pitch,
+    return Tracks(path, [(name, program) for name, program, _ in tracks], [len(c['time']) for c in columns],
+                  times, pitch,
                   velocity, score.ticks_per_quarter, midi_tempos(score) if tempos and not frames else [], {})
 
 # %% ../nbs/01_midi.ipynb #baab3844
@@ -210,7 +217,8 @@ def place_notes(
 ) -> NoteColumns: # In the order of the file
     "Put the notes of a score on the grid and into parts."
     path, names, sizes, times, pitch, velocity, unit, tempos, info = tracks
-    if tempo_grid not in ('ticks', 'seconds'): raise ValueError(f"tempo_grid is 'ticks' or 'seconds', not {tempo_grid!r}")
+    if tempo_grid not in ('ticks', 'seconds'):
+        raise ValueError(f"tempo_grid is 'ticks' or 'seconds', not {tempo_grid!r}")
     heights = lambda: [p.mean() for p in np.split(pitch, np.cumsum(sizes)[:-1])]
     part = np.array(part_of_tracks(names, parts, part_map, heights)).repeat(sizes)
     if tempo_grid == 'seconds': times, unit, tempos = 2*in_seconds(times, unit, tempos), 1, []

@@ -29,7 +29,8 @@ def bar_voices(
     "Everything in a bar that takes time, by voices."
     from music21 import harmony, note, stream
     def timed(container, start):
-        found = [(start + float(container.elementOffset(e)), e) for e in container.elements if isinstance(e, note.GeneralNote)]
+        found = [(start + float(container.elementOffset(e)), e) for e in container.elements if isinstance(e,
+                note.GeneralNote)]
         return [(at, e) for at, e in found if not isinstance(e, (harmony.Harmony, note.Unpitched))]
     inner = [timed(v, float(bar.elementOffset(v))) for v in bar.elements if isinstance(v, stream.Voice)]
     return [voice for voice in (timed(bar, 0.), *inner) if voice]
@@ -60,6 +61,7 @@ def bar_starts(
 # %% ../nbs/02_notated.ipynb #0028
 GRACE_BEATS = 1/6
 
+# %% ../nbs/02_notated.ipynb #2a082062
 def chord_notes(
     el, # A music21 note, chord or rest
     semitones:int, # From written to sounding pitch
@@ -140,7 +142,8 @@ def score_tempos(
 ) -> list: # (beat, quarter notes a minute)
     "The tempos that a score gives as numbers; a word such as Allegro gives none."
     from music21 import tempo
-    marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i, bar in enumerate(bars_of(part))
+    marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i,
+             bar in enumerate(bars_of(part))
              for m in bar.elements if isinstance(m, tempo.MetronomeMark) and not m.numberImplicit]
     return sorted({(float(at), float(np.clip(bpm, 4, 1000))) for at, bpm in marks if bpm})
 
@@ -159,7 +162,8 @@ def score_rows(
     for part, its in zip(parts, bars):
         tool = next((i for i in part.elements if isinstance(i, instrument.Instrument)), None)
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
-        rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i, (events, semitones, _) in enumerate(its)])
+        rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i,
+                          (events, semitones, _) in enumerate(its)])
         found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
     return found, score_tempos(parts, starts), int(misfits)
 
@@ -206,7 +210,8 @@ MAX_BAR = 256           # beats between two bar lines in ABC
 MAX_ROW = 4000          # bars of one part, or what one bar holds
 MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of 1000 bars
 
-def refuse_effort(
+# %% ../nbs/02_notated.ipynb #ebdad7af
+def check_effort(
     path,
     cells:int, # Notes, tokens or characters
     sizes:list, # Numbers of bars in the parts, and of things in bars
@@ -224,13 +229,15 @@ def refuse_effort(
 METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
 BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
 
-def plain_abc(
+# %% ../nbs/02_notated.ipynb #eada1841
+def canonical_abc(
     tune:str, # One tune
 ) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
     "Leave out of a tune what does not sound, and write fields on lines of their own."
     all_lines, lines, ended = tune.split('\n'), [], False
     key = next((i for i, line in enumerate(all_lines) if line.startswith('K:')), None)
-    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1]) or line[1:2] not in ':%'),
+    n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1])
+                   or line[1:2] not in ':%'),
                   len(all_lines)) if key is None else key # some forget the K: that ends the head
     for line in all_lines[n_head + (key is not None):]:
         ended |= not line.strip()
@@ -279,8 +286,8 @@ def bounded_abc(
     text:str, # One tune
 ) -> str: # In its plain form
     "Refuse a tune that is larger, or has larger numbers in its music, than any."
-    if len(text) > MAX_CELLS: refuse_effort(path, len(text), [], [])
-    music = plain_abc(text)
+    if len(text) > MAX_CELLS: check_effort(path, len(text), [], [])
+    music = canonical_abc(text)
     if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
     if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
         raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
@@ -290,7 +297,7 @@ def bounded_abc(
         if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
             raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')
         sizes += [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for beats in lengths if len(lengths) > 1)]
-    refuse_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
+    check_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
     return music
 
 # %% ../nbs/02_notated.ipynb #a25d8787
@@ -310,12 +317,13 @@ def bounded_kern(
     metres = re.findall(r'\*M(\d[^\t\n]*)', text)
     metres = [re.sub(r'/\d+', ' ', f'{m} '*(8 if '/0' in m else 1)) for m in metres] # over 000 are eight whole notes
     cells = sum(text.count(c) for c in '\n\t ')
-    refuse_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
+    check_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
     return text
 
 # %% ../nbs/02_notated.ipynb #05f8fdd0
 CONTENTS = 'META-INF/container.xml'
 
+# %% ../nbs/02_notated.ipynb #b50bf68b
 def unpack_mxl(
     path, # Compressed MusicXML
 ) -> bytes: # The score in it
@@ -392,7 +400,7 @@ def bounded_xml(
             raise ScoreError(path, f'nothing says how long a beat is in part {part.get("id")}')
     bars = [part.findall('measure') for part in root.findall('part')]
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
-    refuse_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
+    check_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
                   [e.text or '' for e in root.iter() if e.tag == 'beats' or
                    e.tag == 'beat-type' and re.search(r'[^\d\s]', e.text or '')])
     return root
@@ -419,8 +427,9 @@ def parse_score(
     return score.scores[0] if isinstance(score, stream.Opus) and len(score.scores) else score
 
 # %% ../nbs/02_notated.ipynb #65fece5d
-ONE_AT_A_TIME = threading.RLock() # of a process: warnings, standard error and the garbage collector are switched while music21 reads
+ONE_AT_A_TIME = threading.RLock() # reading switches warnings, standard error and the garbage collector of the process
 
+# %% ../nbs/02_notated.ipynb #7ede1ee0
 def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book

@@ -39,7 +39,8 @@ def forward_names(
     return get, names
 
 # %% ../nbs/00_notes.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, dict(read_score='scores', write_musicxml='musicxml', to_music21='musicxml'))
+__getattr__, __dir__ = forward_names(__name__, dict(read_score='scores', write_musicxml='musicxml',
+                                                    to_music21='musicxml'))
 
 # %% ../nbs/00_notes.ipynb #0006
 NOTE_COLUMNS = ['onset', 'duration', 'pitch', 'velocity', 'part']
@@ -47,7 +48,10 @@ NOTE_COLUMNS = ['onset', 'duration', 'pitch', 'velocity', 'part']
 # %% ../nbs/00_notes.ipynb #ebc43562
 class ScoreError(ValueError):
     "A score that cannot be read: its `path` and the `reason`, in one line."
-    def __init__(self, path, reason):
+    def __init__(self,
+        path, # File of the score
+        reason, # What is wrong with it
+    ):
         self.path, self.reason = str(path), ' '.join(str(reason).split())[:300]
         super().__init__(f'{self.path}: {self.reason}')
 
@@ -65,12 +69,13 @@ def note_table(
     "Make a note table from columns; scalars are repeated."
     rows = np.empty((5, np.size(onset)), np.int64)
     for row, column in zip(rows, (onset, duration, pitch, velocity, part)): row[:] = column
-    return as_table(rows[:, np.lexsort((rows[2], rows[4], rows[0]))], steps_per_beat=int(steps_per_beat))
+    return note_frame(rows[:, np.lexsort((rows[2], rows[4], rows[0]))], steps_per_beat=int(steps_per_beat))
 
 # %% ../nbs/00_notes.ipynb #647be57f
 TABLE_COLUMNS = pd.Index(NOTE_COLUMNS) # made once: pandas takes longer over it than over the notes
 
-def as_table(
+# %% ../nbs/00_notes.ipynb #9915ff2b
+def note_frame(
     rows:np.ndarray, # (5, n) int64: the columns of a note table, in its order
     **attrs, # What the table shall carry
 ) -> pd.DataFrame:
@@ -83,7 +88,8 @@ def as_table(
 def table_rows(
     notes:pd.DataFrame, # A note table, perhaps with more columns
 ) -> np.ndarray: # (5, n) int64: onset, duration, pitch, velocity, part
-    "The columns of a note table, at once: whoever takes them from the table one by one has its `attrs` copied each time."
+    """The columns of a note table, at once: whoever takes them from the table one by one has its `attrs` copied each
+    time."""
     plain = notes.columns is TABLE_COLUMNS or notes.columns.equals(TABLE_COLUMNS)
     return (notes if plain else notes[NOTE_COLUMNS]).to_numpy(np.int64).T
 
@@ -161,6 +167,7 @@ def atomic_folder(
 # %% ../nbs/00_notes.ipynb #000e
 PART_TRACKS = [('violin', 40), ('piano', 0), ('cello', 42)]  # name and General MIDI program of each part's track
 
+# %% ../nbs/00_notes.ipynb #53c4c738
 def to_symusic(
     notes:pd.DataFrame, # A note table
     bpm:float=None, # Beats a minute; None: as the table's `attrs['tempos']` say, else 120
@@ -192,6 +199,7 @@ def write_midi(
 # %% ../nbs/00_notes.ipynb #0012
 MAX_BEATS = 100_000  # fourteen hours
 
+# %% ../nbs/00_notes.ipynb #bab83018
 def shorten_gaps(
     onset:np.ndarray, # Steps
     end:np.ndarray, # Steps
@@ -207,7 +215,7 @@ def shorten_gaps(
     return place, int((gaps > max_gap).sum())
 
 # %% ../nbs/00_notes.ipynb #cc599cd2
-def surely_dense(
+def has_no_gaps(
     onset:np.ndarray, # Steps, the first at 0
     last:int, # Last end, in steps
     max_gap:int, # Steps
@@ -240,7 +248,8 @@ def to_grid(
     tempos=(), # (time, beats a minute) of every change of tempo, times in the same unit
     path='', # Of the score, for messages
 ) -> tuple: # onset and duration in steps, and a dict of what was done, with the tempos in steps
-    "Round times to the grid, cut leading silence, shorten long gaps; raises `ScoreError` on what is longer than `MAX_BEATS`."
+    """Round times to the grid, cut leading silence, shorten long gaps; raises `ScoreError` on what is longer than
+    `MAX_BEATS`."""
     if max_gap is not None and max_gap*steps_per_beat < 1:
         raise ValueError(f'max_gap must be a step or more, not {max_gap} beats')
     steps, n, shortened, place = to_steps(times, unit, steps_per_beat), len(times)//2, 0, None
@@ -249,16 +258,16 @@ def to_grid(
     duration = np.maximum(steps[n:] - steps[:n], 1)
     last = int((onset + duration).max())
     most = last if max_gap is None else int(max_gap*steps_per_beat)
-    if last > most and not surely_dense(onset, last, most):
+    if last > most and not has_no_gaps(onset, last, most):
         place, shortened = shorten_gaps(onset, onset + duration, most)
         onset, end = place(onset), place(onset + duration)
         duration, last = end - onset, int(end.max())
     if last > MAX_BEATS*steps_per_beat: raise ScoreError(path, f'it lasts longer than {MAX_BEATS:,} beats')
     return onset, duration, {'leading_steps': lead, 'shortened_gaps': shortened,
-                             'tempos': placed_tempos(tempos, unit, steps_per_beat, lead, place)}
+                             'tempos': tempos_on_grid(tempos, unit, steps_per_beat, lead, place)}
 
 # %% ../nbs/00_notes.ipynb #52c68de2
-def placed_tempos(
+def tempos_on_grid(
     tempos, # (time, beats a minute)
     unit, # Ticks in a beat; 1 for beats
     steps_per_beat:int,
@@ -276,10 +285,12 @@ def placed_tempos(
 # %% ../nbs/00_notes.ipynb #0017
 KEYBOARD_NAMES = re.compile(r'pian|klav|clav|keyb|cembal|harpsi|organ|orgue|orgel|contin|accomp|celesta|'
                             r'\b(left|right) ?(hand)?\b|\b[lr]\.?h\b|spinet|epinette', re.I)
-MELODY_NAMES = re.compile(r'viol|fiddle|flaut|flute|oboe|clarin|fagot|bassoon|trump|tromb|horn|corno|cornet|sax|recorder|'
-                          r'sopran|discant|cant|superius|alto|altus|tenor|bass|quint|voice|vocal|voix|melod|cell|string', re.I)
+MELODY_NAMES = re.compile(
+    r'viol|fiddle|flaut|flute|oboe|clarin|fagot|bassoon|trump|tromb|horn|corno|cornet|sax|recorder|sopran|'
+    r'discant|cant|superius|alto|altus|tenor|bass|quint|voice|vocal|voix|melod|cell|string', re.I)
 BACKING_PROGRAMS = frozenset([*range(40), 42, 43, 46, 47])
 
+# %% ../nbs/00_notes.ipynb #3ff0ac3a
 def auto_map(
     tracks, # (name, program) of every track that has notes
 ) -> str: # 'names' (keyboards by name), 'top', 'program' or 'piano'
@@ -293,7 +304,8 @@ def auto_map(
 # %% ../nbs/00_notes.ipynb #78468cf1
 PART_MAPS = ('auto', 'top', 'piano', 'order', 'names', 'program')
 
-def wanted_parts(
+# %% ../nbs/00_notes.ipynb #b10ce449
+def parse_part_map(
     tracks:list, # (name, program) of every track that has notes
     parts:tuple, # Names of the encoding's parts
     wants:dict, # Part -> pattern of names, one program, or several
@@ -306,11 +318,12 @@ def wanted_parts(
     def wanted(want, name, program):
         if isinstance(want, str): return re.search(want, name, re.I) is not None
         return program in ([want] if isinstance(want, int) else want)
-    return [next((parts.index(p) for p, want in wants.items() if wanted(want, *track)), len(parts) - 1) for track in tracks]
+    return [next((parts.index(p) for p, want in wants.items() if wanted(want, *track)), len(parts) - 1)
+            for track in tracks]
 
 # %% ../nbs/00_notes.ipynb #0018
 @lru_cache(1024) # a corpus has few kinds of scores
-def fixed_parts(
+def match_tracks(
     tracks:tuple, # (name, program) of every track that has notes
     parts:tuple, # Names of the encoding's parts
     part_map:str, # One of `PART_MAPS`
@@ -325,10 +338,10 @@ def fixed_parts(
     if part_map == 'piano': backs = [True]*len(tracks)
     elif part_map == 'names': backs = [bool(KEYBOARD_NAMES.search(name)) for name, _ in tracks]
     else: backs = [program in BACKING_PROGRAMS for _, program in tracks]
-    return deal(backs, parts)
+    return assign_tracks(backs, parts)
 
 # %% ../nbs/00_notes.ipynb #ac55fdfa
-def deal(
+def assign_tracks(
     backs:list, # For every track: is it the piano's?
     parts:tuple, # Names of the encoding's parts
 ) -> list: # For every track the index of its part
@@ -346,12 +359,12 @@ def part_of_tracks(
     heights=lambda: [0], # Gives the mean pitch of every track, for 'top'
 ) -> list: # For every track the index of its part
     "Give every track of a score one of the encoding's parts; raises `ValueError` on a map that there is none of."
-    if isinstance(part_map, dict): return wanted_parts(tracks, parts, part_map)
-    found = fixed_parts(tuple(tracks), tuple(parts), part_map)
-    return deal(not_the_top(tracks, heights()), parts) if found is None else found
+    if isinstance(part_map, dict): return parse_part_map(tracks, parts, part_map)
+    found = match_tracks(tuple(tracks), tuple(parts), part_map)
+    return assign_tracks(accompaniment(tracks, heights()), parts) if found is None else found
 
 # %% ../nbs/00_notes.ipynb #de1c2ff1
-def not_the_top(
+def accompaniment(
     tracks:list,
     heights:list, # Mean pitch of every track
 ) -> list: # For every track: is it another than the top?

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from fastcore.basics import patch
 
-from .corpus import Corpus
 from .notes import ScoreError, write_midi
 from .scores import MIDI_SUFFIXES, read_for_encoder
 from .show import display_html
 from .tokens import Encoder
+from .corpus import Corpus
+from .generator import gather_objects
 
 # %% ../nbs/24_pieces.ipynb #cb6ec812
 @dataclass
@@ -110,6 +112,15 @@ def read_pieces(
         pieces.append(Piece(encoder.encode(notes), encoder, n_prompt, dict(name=path.stem, prompt=about['prompt'])))
     if not pieces: raise ValueError(f'{folder} holds no MIDI file that can be read')
     return pieces
+
+# %% ../nbs/24_pieces.ipynb #ebc0cac2
+def gather_pieces(
+    pieces:list, # `Piece`s of this process
+    encoder, # Decodes their ids
+) -> list[Piece]: # Of all processes, in the order of their indices
+    "Collect the pieces of all processes of a `process_group`."
+    found = gather_objects([p.as_json() for p in pieces], torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
+    return sorted((Piece.from_json(p, encoder) for each in found for p in each), key=lambda p: p.info['index'])
 
 # %% ../nbs/24_pieces.ipynb #1ae1969f
 def stratified_order(

@@ -17,18 +17,18 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 
-from .corpus import encode_file
-from .encoders import make_encoder
-from .generator import gather_objects
-from .models import unwrap_model
-from .architectures import choose_precision, has_onednn, reset_rows, take_rows
 from .notes import forward_names
-from .pieces import Piece
-from .tokens import LONGEST_PIECE, NotewiseEncoder
 from .vocab import BOS, EOS, PAD
+from .tokens import LONGEST_PIECE, NotewiseEncoder
+from .encoders import make_encoder
+from .corpus import encode_file
+from .architectures import choose_precision, has_onednn, reset_rows, take_rows
+from .models import unwrap_model
+from .pieces import Piece
 
 # %% ../nbs/25_sampling.ipynb #fwd00002
-__getattr__, __dir__ = forward_names(__name__, dict(Piece='pieces', held_out_prompts='pieces'), dict(choose='sample_next_token'))
+__getattr__, __dir__ = forward_names(__name__, dict(Piece='pieces', held_out_prompts='pieces'),
+                                     dict(choose='sample_next_token'))
 
 # %% ../nbs/25_sampling.ipynb #0006
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def check_option(
         raise ValueError(f'{name} must lie between 0 and 1, not {v}')
     elif name == 'top_p' and v == 0: raise ValueError('top_p must be above 0: for greedy decoding use random_freq=0')
 
+# %% ../nbs/25_sampling.ipynb #ff3aeb97
 def check_count(
     name:str, # Of the option
     v, # A whole number from 1, or None
@@ -72,6 +73,7 @@ def check_count(
 RULES = {'original': SamplingRule(random_freq=.5, top_k=5)}
 RULE_OPTIONS = tuple(f.name for f in fields(SamplingRule))
 
+# %% ../nbs/25_sampling.ipynb #4dda2f9d
 def find_rule(
     rule, # None, 'default', 'original', a dict, or a `SamplingRule`
     card:dict, # The model's card
@@ -80,7 +82,8 @@ def find_rule(
     "The sampling rule of a request. Raises `ValueError` if there is none of this name."
     if rule in (None, 'default'): rule = (card or {}).get('sampling') or SamplingRule()
     if isinstance(rule, str):
-        if rule not in RULES: raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
+        if rule not in RULES:
+            raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
         rule = RULES[rule]
     if isinstance(rule, dict): rule = SamplingRule(**rule)
     return replace(rule, **options)
@@ -93,7 +96,8 @@ def parse(cls:SamplingRule,
     "A sampling rule from text. Raises `ValueError` if it names no option."
     pairs = dict(p.split('=', 1) for p in text.split(',') if '=' in p)
     if unknown := [k for k in pairs if k not in RULE_OPTIONS] or not pairs and [text]:
-        raise ValueError(f'a sampling rule has {", ".join(RULE_OPTIONS)}, as in temperature=0.9,top_k=none; not {unknown[0]!r}')
+        raise ValueError(f'a sampling rule has {", ".join(RULE_OPTIONS)}, as in temperature=0.9,top_k=none; not '
+                         f'{unknown[0]!r}')
     return cls(**{k: None if v == 'none' else (int if k == 'top_k' else float)(v) for k, v in pairs.items()})
 
 # %% ../nbs/25_sampling.ipynb #4bd7ed15
@@ -198,6 +202,7 @@ def uniform_numbers(
     "Random numbers of each piece, from Philox streams keyed by seed and index."
     return np.stack([np.random.Generator(np.random.Philox(key=[seed, i])).random((n, 3), np.float32).T for i in index])
 
+# %% ../nbs/25_sampling.ipynb #6d889e97
 def padded_rows(
     n:int, # Pieces
     device, # Device of the model
@@ -219,7 +224,8 @@ def read_prompt(
     if not len(ids) or ids[0] != BOS:
         raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
     if own != model.vocab or ids.min() < 0 or ids.max() >= len(model.vocab):
-        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another one')
+        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another '
+                         f'one')
     ids = ids[:-1] if ids[-1] == EOS else ids
     if np.isin(ids[1:], (PAD, BOS, EOS)).any():
         raise ValueError(f'prompt {which} holds several pieces, or padding: give one piece')
@@ -295,7 +301,7 @@ def set_ends(self:GenerationConfig):
     "Set `ends`: by prompt, the grid step at which a piece stops; None for no limit."
     self.ends = None
     if self.n_beats is not None:
-        more = max(1, round(self.n_beats*self.encoder.config.steps_per_beat)) # at least a step, so that no prompt is cut
+        more = max(1, round(self.n_beats*self.encoder.config.steps_per_beat)) # at least one step after the prompt
         self.ends = np.array([token_steps(p, self.encoder) + more for p in self.prompts])
     elif self.given:
         self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
@@ -527,6 +533,7 @@ def decode(
 # %% ../nbs/25_sampling.ipynb #a7d82a6a
 REQUEST_OPTIONS = tuple(f.name for f in fields(GenerationConfig))[5:] # those after `constrain`
 
+# %% ../nbs/25_sampling.ipynb #18983007
 def check_options(
     options:dict, # Keyword arguments of `sample`
 ):
@@ -535,7 +542,8 @@ def check_options(
     for name in options:
         if name in known: continue
         near = difflib.get_close_matches(name, known, 1)
-        raise TypeError(f'sample has no option {name!r}: ' + (f'did you mean {near[0]!r}?' if near else ', '.join(known)))
+        raise TypeError(f'sample has no option {name!r}: ' + (f'did you mean {near[0]!r}?' if near
+                else ', '.join(known)))
 
 # %% ../nbs/25_sampling.ipynb #bdd30f47
 def sample_iter(
@@ -551,7 +559,8 @@ def sample_iter(
 ): # Generator of `Piece`s, in the order in which they are finished
     "Like `sample`, but yields each piece when it is finished."
     check_options(options)
-    start, (k, K), progress = options.pop('start', 0), options.pop('shard', None) or (0, 1), options.pop('progress', None)
+    start, (k, K), progress = options.pop('start', 0), options.pop('shard', None) or (0,
+            1), options.pop('progress', None)
     for name, value in dict(n=n, batch_size=batch_size).items():
         if value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
     if start < 0: raise ValueError(f'start must be at least 0, not {start}')
@@ -575,22 +584,13 @@ def sample(
 ) -> list[Piece]: # In the order of their indices
     """Generate pieces, a batch side by side. Raises `ValueError` if options or prompts make no sense.
 
-    Options of the rule: `random_freq`, `top_k`, `top_p`, `min_p`, `temperature` override those of `rule`, see
-    `SamplingRule`. Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `max_note` (longest note in
-    beats, default 16; None for no limit), `n_beats` (stop this many beats after the prompt), `composer` (a composer, or a
-    list used round-robin, whose token opens the pieces), `given_part` (this part plays as in the prompts, the others are
-    generated). Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available), `start`
-    (index of the first piece), `shard` (`(k, K)`: every K-th piece from the k-th on, for K processes), `progress` (called
-    with the number of finished pieces)."""
+    Options of the rule override it: `random_freq`, `top_k`, `top_p`, `min_p`, `temperature`, see `SamplingRule`.
+    Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `max_note` (longest note in beats,
+    default 16; None for no limit), `n_beats` (stop this many beats after the prompt), `composer` (a composer, or a
+    list used round-robin, whose token opens the pieces), `given_part` (plays as in the prompts; the other parts are
+    generated). Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available),
+    `start` (index of the first piece), `shard` (`(k, K)`: every K-th piece from the k-th on, for K processes),
+    `progress` (called with the number of finished pieces)."""
     check_options(options)
     pieces = sample_iter(model, n, n_tokens, prompts, batch_size, rule, constrain, seed, **options)
     return sorted(pieces, key=lambda p: p.info['index'])
-
-# %% ../nbs/25_sampling.ipynb #ebc0cac2
-def gather_pieces(
-    pieces:list, # `Piece`s of this process
-    encoder, # Decodes their ids
-) -> list[Piece]: # Of all processes, in the order of their indices
-    "Collect the pieces of all processes of a `process_group`."
-    found = gather_objects([p.as_json() for p in pieces], torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
-    return sorted((Piece.from_json(p, encoder) for each in found for p in each), key=lambda p: p.info['index'])

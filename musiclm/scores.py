@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .notes import ScoreError, as_table, atomic_write
+from .notes import ScoreError, atomic_write, note_frame
 from .midi import NoteColumns, Tracks, midi_tracks, place_notes, read_bytes
 from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 
@@ -27,6 +27,7 @@ from .notated import ONE_AT_A_TIME, notated_tracks, unpack_mxl
 MIDI_SUFFIXES = ('.mid', '.midi', '.kar', '.smf')
 NOTATED_SUFFIXES = ('.xml', '.musicxml', '.mxl', '.krn', '.abc')
 
+# %% ../nbs/03_scores.ipynb #8da214d6
 def read_tracks(
     path, # MIDI, MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book; None: the first
@@ -36,7 +37,7 @@ def read_tracks(
     "Read a score as it stands in its file."
     suffix = os.path.splitext(path)[1].lower()
     if suffix in MIDI_SUFFIXES: return midi_tracks(path, tempos)
-    if suffix in NOTATED_SUFFIXES: return remembered_tracks(path, tune, cache) if cache else notated_tracks(path, tune)
+    if suffix in NOTATED_SUFFIXES: return load_cached_tracks(path, tune, cache) if cache else notated_tracks(path, tune)
     reason = 'no such file' if not os.path.exists(path) else 'a folder, not a score' if os.path.isdir(path) else \
         f'{suffix or "a file without suffix"} is not read; give MIDI, MusicXML, kern (.krn) or ABC'
     raise ScoreError(path, reason)
@@ -49,23 +50,23 @@ def read_notes(
     **placing, # steps_per_beat, parts, part_map, max_gap, tempo_grid: as for `read_score`
 ) -> NoteColumns: # In the order of the note table; raises `ScoreError`
     "Read a score into arrays: what `read_score` does, without the data frame."
-    return in_order(place_notes(read_tracks(path, tune, cache), **placing))
+    return sort_notes(place_notes(read_tracks(path, tune, cache), **placing))
 
 # %% ../nbs/03_scores.ipynb #97949f40
-def true_velocity(
+def audible_velocity(
     velocity:np.ndarray, # As a file has it
 ) -> np.ndarray: # 1 to 127
     "Loudness without the high bit that a broken file sets, and never silent."
     return np.clip(velocity & 127, 1, 127)
 
 # %% ../nbs/03_scores.ipynb #6fa27827
-def in_order(
+def sort_notes(
     columns:NoteColumns, # In any order
 ) -> NoteColumns: # int64
     "Sort notes by (onset, part, pitch); equal ones by duration. Velocities lie within 1..127."
     onset, duration, pitch, velocity, part, info = columns
     order = np.lexsort((duration, pitch, part, onset))
-    columns = onset, duration, pitch, true_velocity(velocity), part
+    columns = onset, duration, pitch, audible_velocity(velocity), part
     return NoteColumns(*(np.asarray(c, np.int64)[order] for c in columns), info)
 
 # %% ../nbs/03_scores.ipynb #0035
@@ -79,9 +80,10 @@ def read_score(
     tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
 ) -> pd.DataFrame: # A note table; raises `ScoreError` for what cannot be read or holds no notes
     "Read a score into a note table; its tempos, and what was trimmed or shortened, stand in its `attrs`."
-    *columns, info = read_notes(path, tune, steps_per_beat=steps_per_beat, parts=parts, part_map=part_map, max_gap=max_gap,
+    *columns, info = read_notes(path, tune, steps_per_beat=steps_per_beat, parts=parts, part_map=part_map,
+                                max_gap=max_gap,
                                 tempo_grid=tempo_grid)
-    return as_table(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
+    return note_frame(np.stack(columns), steps_per_beat=int(steps_per_beat), **info)
 
 # %% ../nbs/03_scores.ipynb #readenc0
 def read_for_encoder(
@@ -98,7 +100,8 @@ def describe_reading(
 ) -> list: # Lines
     "What reading changed in a score, or could not read."
     about, spb, lines = notes.attrs, notes.attrs['steps_per_beat'], []
-    if about['leading_steps'] > 0: lines.append(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
+    if about['leading_steps'] > 0:
+        lines.append(f'{about["leading_steps"]/spb:.4g} beats of silence before the first note were cut')
     if about['shortened_gaps']: lines.append(f'{about["shortened_gaps"]} gaps of over 64 beats were shortened')
     if about.get('misfit_bars'): lines.append(f'{about["misfit_bars"]} bars do not fit the bars of the other parts')
     if about.get('unread_events'): lines.append(f'music21 could not read {about["unread_events"]} events')
@@ -107,8 +110,10 @@ def describe_reading(
 # %% ../nbs/03_scores.ipynb #31c586fe
 TITLES = { # by format: patterns of title and composer
     'xml': (rb'<(?:work|movement)-title>([^<]+)<', rb'<creator type="composer">([^<]+)<'),
-    'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$', rb'(?m)^!!!COM[^:]*: *(.+)$')}
+    'abc': (rb'(?m)^T: *(.+)$', rb'(?m)^C: *(.+)$'), 'krn': (rb'(?m)^!!!OTL[^:]*: *(.+)$',
+            rb'(?m)^!!!COM[^:]*: *(.+)$')}
 
+# %% ../nbs/03_scores.ipynb #a1a5dca3
 def score_title(
     path, # File of a score
 ) -> str: # 'Title (composer)', as far as they are known, else the name of the file
@@ -124,6 +129,7 @@ def score_title(
 # %% ../nbs/03_scores.ipynb #003d
 READER_VERSION = 4  # raise it whenever a change here changes what is read
 
+# %% ../nbs/03_scores.ipynb #18c0d4bc
 def pack_tracks(
     tracks:Tracks,
 ) -> bytes:
@@ -143,10 +149,11 @@ def unpack_tracks(
     with np.load(file, allow_pickle=False) as found:
         about = json.loads(found['about'].tobytes())
         return Tracks(path, [tuple(n) for n in about['names']], found['sizes'].tolist(), found['times'],
-                      *found['sounds'].astype(np.int64), about['unit'], [tuple(t) for t in about['tempos']], about['info'])
+                      *found['sounds'].astype(np.int64), about['unit'], [tuple(t) for t in about['tempos']],
+                      about['info'])
 
 # %% ../nbs/03_scores.ipynb #003e
-def remembered_tracks(
+def load_cached_tracks(
     path, # A MusicXML, kern or ABC file
     tune, # Number of the tune in an ABC book, or None
     cache, # Folder to remember it in
@@ -161,13 +168,13 @@ def remembered_tracks(
         gc.disable()
         try: tracks = notated_tracks(path, tune)
         except ScoreError as e:
-            remember(txt, e.reason.encode())
+            save_cached_tracks(txt, e.reason.encode())
             raise
         finally: gc.enable()
-    remember(npz, pack_tracks(tracks))
+    save_cached_tracks(npz, pack_tracks(tracks))
     return tracks
 
 # %% ../nbs/03_scores.ipynb #41f2a0ad
-def remember(path:Path, data:bytes):
+def save_cached_tracks(path:Path, data:bytes):
     "Keep `data` for the next time; where that can't be, there is no next time."
     with contextlib.suppress(OSError): atomic_write(path, data)

@@ -31,7 +31,7 @@ SPLITS = ('train', 'valid', 'test')
 def split_by_work(
     manifest:pd.DataFrame, # Columns composer, work, and n_notes if the splits shall be balanced by it
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test
-    seed:int=0,
+    seed:int=0, # Seed of the choice
     kept:dict=None, # Splits of works that have one already
 ) -> np.ndarray: # The split of every row
     "Split a manifest so that no work is cut."
@@ -56,7 +56,8 @@ def whole_splits(
     "Give every work the one split that holds most of it."
     given = manifest[manifest.split.isin(SPLITS)]
     size = given.n_notes if 'n_notes' in manifest else pd.Series(1, index=given.index)
-    held = size.groupby([given.work, given.split]).sum().unstack(fill_value=0).reindex(columns=list(SPLITS), fill_value=0)
+    held = size.groupby([given.work, given.split]).sum().unstack(fill_value=0).reindex(columns=list(SPLITS),
+            fill_value=0)
     if held.empty: return np.full(len(manifest), '', dtype=object), []
     chosen = held.idxmax(axis=1)
     cut = held.index[(held > 0).sum(axis=1) > 1]
@@ -68,7 +69,7 @@ def whole_splits(
 def fill_splits(
     manifest:pd.DataFrame, # Columns composer, work, perhaps split, perhaps n_notes
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, for works that have no split
-    seed:int=0,
+    seed:int=0, # Seed of the choice
     kept:dict=None, # Splits of works that have one already, unless the manifest gives another
 ) -> tuple: # The split of every row, and a list of (work, reason) for works that were cut
     "Keep the splits that are given, whole works only, and split the other works."
@@ -82,7 +83,7 @@ def fill_splits(
 COMPOSERS = ('bach', 'monteverdi', 'beethoven', 'palestrina')
 
 # %% ../nbs/15_sources.ipynb #7d46b705
-def corpora() -> pd.DataFrame: # Columns name, music, pieces, works, notes, composers, parts, licence, reserved, left_out
+def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, parts, licence, reserved, left_out
     "The named corpora: sizes, how parts are played, what their licences say, and how many pieces reserve their rights."
     with (resources.files('musiclm.manifests')/'corpora.csv').open(encoding='utf-8') as f:
         return pd.read_csv(f, keep_default_na=False)
@@ -123,7 +124,7 @@ def music21_manifest(
     return table
 
 # %% ../nbs/15_sources.ipynb #66769395
-def some_pieces(
+def subsample(
     manifest:pd.DataFrame,
     n:int, # Pieces wanted, about
 ) -> pd.DataFrame: # In the manifest's order; every split of every composer keeps at least one
@@ -134,10 +135,13 @@ def some_pieces(
     return manifest.loc[sorted(keep)].reset_index(drop=True)
 
 # %% ../nbs/15_sources.ipynb #002c
-EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ ])?(?:repeats?|old|bak|copy|alt|ed\d*|(?<![a-z])v\d+|version\d*)\)?$')
+EDITION = re.compile(r'[-_ .(]*(?:(?:no|with|without)[-_ ]*)?(?:\d+[-_ '
+                     r'])?(?:repeats?|old|bak|copy|alt|ed\d*|(?<![a-z])v\d+|version\d*)\)?$')
 CATALOGUE = re.compile(r'(?:^|[-_ .])((?:bwv|hwv|kv|rv)[-_ .]*\d+|[kds]\.? ?\d+)(?![0-9])')
-MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ ]\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
+MOVEMENT = re.compile(r'[-_ .]*(?:(?:mvt|mov|movement|mvmt)[-_ .]*\d+|-\d+(?:_\d+)?|[-_ '
+                      r']\d+(?:st|nd|rd|th)|(?<=\d)[a-z])$')
 
+# %% ../nbs/15_sources.ipynb #55063cc1
 def work_of(
     stem:str, # Name of a file without its suffix
 ) -> str: # Name of the work
@@ -152,18 +156,21 @@ NUMBERED = re.compile(r'\b(bwv|buxwv|hwv|twv|fwv|rv|kv|kk|woo|wq|sz|mwv|bv|hob)[
                       r'\b([kdslhmz])(?:\. *(\d+)|(?: ?)(\d{2,}))(?!\d|st\b|nd\b|rd\b|th\b)')
 OPUS = re.compile(r'\bop(?:us)?\b[ .]*(\d+)[a-z]?(?:[ ,]*\bn(?:o|r|os|rs|um|umber)?\b[ .]*'
                   r'(\d+(?:(?:, *(?:and )?| *- *| *& *| and )\d+(?![\da-z]))*)|/(\d+))?')
-TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|theme|tema|'
+TEMPI = ('allegr|andant|adagi|prest|larg|lent|vivac|moderat|final|menuet|minuet|rondo|scherz|grave|intermezz|'
+         'theme|tema|'
          'aria|allemand|courant|sarabande|gigue|gavott|bourree|trio|marche? funebre')
 MOVEMENTS = re.compile(r' *[-,:;.]* *\b(?:complete|selections?|excerpts?|'
                        r'(?:(?:\d+(?:st|nd|rd|th)|first|second|third|fourth|last)[ ,and]*)+(?:mov|mvt|mvmt)|'
                        r'(?:mov|mvt|mvmt|movements?|movts?)\b[ .]*[\divx]).*$|'
                        rf'[-,:;] *(?:[ivx]+[ab]?\.|\d+\.|"|(?:{TEMPI})).*$')
 
+# %% ../nbs/15_sources.ipynb #ad6e72c6
 def plain_text(
     text:str,
 ) -> str: # Lower case without accents; curly quotes and dashes made straight
     "A title in the few letters that its spellings share."
-    for those, this in (('“”„«»', '"'), ('’‘´`', "'"), ('–—−', '-'), ('♭', '-flat'), ('♯', '-sharp')):
+    marks = ('“”„«»', '"'), ('’‘´`', "'"), ('–—−', '-'), ('♭', '-flat'), ('♯', '-sharp')
+    for those, this in marks:
         for c in those: text = text.replace(c, this)
     text = unicodedata.normalize('NFKD', text.casefold())
     return ' '.join(''.join(c for c in text if not unicodedata.combining(c)).split())
@@ -204,7 +211,7 @@ def title_keys(
     return firm, [(n, k) for n, k in dict.fromkeys(names) if n]
 
 # %% ../nbs/15_sources.ipynb #c7101198
-def joined(
+def join_words(
     groups:list, # For every thing the keys that it has
 ) -> list: # For every thing the least key of all that hang together with it
     "Join what shares a key, directly or by way of others."
@@ -225,15 +232,17 @@ def works_of_titles(
     "Group titles into works; see the rule above."
     read = [title_keys(t) for t in titles]
     bare_names = {n for firm, names in read if not firm for n in names}
-    keys = [[('0', *k) for k in firm] + [('1', *n) for n in names if n in bare_names or (n[0], '') in bare_names] for firm, names in read]
+    keys = [[('0', *k) for k in firm] + [('1', *n) for n in names if n in bare_names or (n[0], '') in bare_names]
+            for firm, names in read]
     wholes = {k for group in keys for k in group if not k[2]}
     keys = [group + [(k, w, '') for k, w, n in group if n and (k, w, '') in wholes] for group in keys]
     keys = [group or [('2', plain_text(t), '')] for group, t in zip(keys, titles)]
-    return [' no. '.join(filter(None, k[1:])) for k in joined(keys)]
+    return [' no. '.join(filter(None, k[1:])) for k in join_words(keys)]
 
 # %% ../nbs/15_sources.ipynb #f967122a
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES
 
+# %% ../nbs/15_sources.ipynb #fe8c3fb1
 def score_files(
     folder:Path,
 ) -> dict: # Path inside the folder -> file, sorted
@@ -246,7 +255,7 @@ def score_files(
     return files
 
 # %% ../nbs/15_sources.ipynb #244f8d00
-def tunes_of(
+def list_tunes(
     file:Path, # An ABC file
 ) -> list: # (key of the tune, its title), none where the file cannot be read
     "What tunes a book has, without reading their notes."
@@ -266,7 +275,7 @@ def piece_rows(
     composer = above[0] if above else home
     place = '/'.join((composer, *above[1:]))
     row = dict(path=file, piece=inside, composer=composer, work=f'{place}/{work_of(file.stem)}')
-    tunes = tunes_of(file) if file.suffix.lower() == '.abc' else []
+    tunes = list_tunes(file) if file.suffix.lower() == '.abc' else []
     if len(tunes) < 2: return [{**row, 'title': title} for _, title in tunes] or [row]
     return [{**row, 'piece': f'{inside}#{key}', 'tune': key, 'title': title,
              'work': f'{place}/{plain_text(title)}' if title else f'{place}/{file.stem}#{key}'} for key, title in tunes]
@@ -276,6 +285,7 @@ FILE_COLUMNS = ('path', 'file', 'filename', 'piece', 'midi_filename')
 SPLIT_NAMES = {'': '', 'train': 'train', 'training': 'train', 'valid': 'valid', 'validation': 'valid', 'val': 'valid',
                'dev': 'valid', 'test': 'test', 'testing': 'test'}
 
+# %% ../nbs/15_sources.ipynb #9fdcb56a
 def read_table(
     path, # A CSV (commas, semicolons or tabs) or a JSON file
 ) -> pd.DataFrame: # Strings without blanks at their ends, '' where nothing stands; columns in lower case
@@ -286,9 +296,11 @@ def read_table(
     try:
         if Path(path).suffix.lower() == '.json': table = pd.DataFrame(json.loads(text), dtype=object)
         else:
-            reader = csv.DictReader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=text.split('\n', 1)[0].count))
+            reader = csv.DictReader(io.StringIO(text, newline=''),
+                                    delimiter=max(',;\t', key=text.split('\n', 1)[0].count))
             table = pd.DataFrame(reader, columns=[c for c in reader.fieldnames or () if c], dtype=object)
-    except (ValueError, csv.Error) as e: raise ValueError(f'{path}: no table ({" ".join(str(e).split())[:200]})') from None
+    except (ValueError, csv.Error) as e:
+        raise ValueError(f'{path}: no table ({" ".join(str(e).split())[:200]})') from None
     return plain_table(table)
 
 # %% ../nbs/15_sources.ipynb #563cc87d
@@ -304,7 +316,8 @@ def maestro_rows(
     table:pd.DataFrame, # MAESTRO's own columns
 ) -> pd.DataFrame:
     "MAESTRO's table in our columns; piano alone."
-    return pd.DataFrame(dict(file=table.midi_filename, composer=table.canonical_composer, work='', title=table.canonical_title,
+    return pd.DataFrame(dict(file=table.midi_filename, composer=table.canonical_composer, work='',
+                             title=table.canonical_title,
                              split=table.get('split', ''), part_map='piano'))
 
 # %% ../nbs/15_sources.ipynb #a5bbe112
@@ -317,7 +330,8 @@ def asap_rows(
     score = table.midi_score.where(table.midi_score != '', table.get('xml_score', ''))
     common = dict(composer=table.composer, title=table.title, split=table.get('split', ''), part_map='piano',
                   work=table.composer + '/' + table.title.map(work_of))
-    files = {'scores': [score], 'performances': [table.midi_performance], 'all': [score, table.midi_performance]}[pieces]
+    files = {'scores': [score], 'performances': [table.midi_performance],
+             'all': [score, table.midi_performance]}[pieces]
     found = pd.concat([pd.DataFrame({'file': f, **common}) for f in files], ignore_index=True)
     return found[found.file != ''].drop_duplicates('file', ignore_index=True)
 
@@ -338,7 +352,8 @@ def entries_of_table(
     for column, known in (('split', SPLIT_NAMES), ('part_map', {'': 0, **dict.fromkeys(PART_MAPS)})):
         if wrong := [(i, c) for i, c in enumerate(table[column].str.lower()) if c not in known]:
             row, cell = wrong[0]
-            raise ValueError(f'{source}: {column} is {cell!r} in row {row + 1}; it can be {", ".join(filter(None, known))}')
+            raise ValueError(f'{source}: {column} is {cell!r} in row {row + 1}; it can be '
+                             f'{", ".join(filter(None, known))}')
     return table.assign(split=table.split.str.lower().map(SPLIT_NAMES), part_map=table.part_map.str.lower())
 
 # %% ../nbs/15_sources.ipynb #b545aac2
@@ -400,7 +415,8 @@ def described_rows(
         if not own: errors.append((f'{inside}#{tune}', 'there is no such tune in the book'))
         for row in own:
             composer = told.get('composer', row['composer'])
-            moved = {'work': composer + row['work'].removeprefix(row['composer'])} if composer != row['composer'] else {}
+            moved = {'work': composer
+                     + row['work'].removeprefix(row['composer'])} if composer != row['composer'] else {}
             rows.append({**row, **moved, **told, 'by_title': 'title' in told and 'work' not in told})
     return rows, errors
 
@@ -419,7 +435,7 @@ def folder_manifest(
     path, # A folder of scores, a folder for each composer in it
     metadata=None, # CSV or DataFrame that describes the files; None: MAESTRO's or ASAP's if it is there; False: none
     pieces:str='scores', # Of ASAP: 'scores', 'performances' or 'all'
-) -> pd.DataFrame: # Columns path, piece, composer, work, and where known title, split, tune, part_map; `attrs['errors']`
+) -> pd.DataFrame: # Columns path, piece, composer, work, if known title, split, tune, part_map; `attrs['errors']`
     "List the scores in a folder; raises ValueError when there are none."
     folder = Path(path)
     files, home = score_files(folder), folder.resolve().name

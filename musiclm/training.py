@@ -8,22 +8,21 @@ __all__ = ['TrainingConfig', 'train_generator', 'train_composer', 'train_critic'
 # %% ../nbs/38_training.ipynb #f185e52e
 import shutil
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from fastai.learner import Learner
 from fastai.torch_core import distrib_barrier, num_distrib, rank_distrib
 
-from .callbacks import TerminalProgress
-from .compare import evaluate_lm
-from .composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips, composer_dataloaders,
-                              composer_learner, evaluate_composer, log_loss_difference, predict)
 from .corpus import Corpus
-from .critic import check_reference, critic_clips, critic_learner, evaluate_critic
 from .data import classifier_dataloaders, lm_dataloaders
 from .generator import Checkpoints, default_hparams, distributed_context, epochs_within, generator_learner
 from .metrics import Estimate
+from .composer import (baseline_probabilities, calibrate, calibrate_judge, composer_clips,
+    composer_dataloaders, composer_learner, evaluate_composer, log_loss_difference, predict)
+from .critic import check_reference, critic_clips, critic_learner, evaluate_critic
+from .compare import evaluate_lm
+from .callbacks import TerminalProgress
 
 # %% ../nbs/38_training.ipynb #87a3afcd
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ def n_epochs(
         print(f'{epochs} epoch{"s" if epochs > 1 else ""} of about {max(1, round(seconds))} s{over}', flush=True)
     return epochs
 
+# %% ../nbs/38_training.ipynb #ef062380
 def fit(
     learn:Learner, # Is trained
     config:TrainingConfig, # Epochs or minutes
@@ -70,7 +70,8 @@ def fit(
 ):
     "One cycle, without fastai's progress bars."
     quiet = learn.no_logging() if cbs is not None else nullcontext()
-    with learn.no_bar(), quiet: learn.fit_one_cycle(n_epochs(learn, config), cbs=TerminalProgress() if cbs is None else cbs)
+    with learn.no_bar(), quiet:
+        learn.fit_one_cycle(n_epochs(learn, config), cbs=TerminalProgress() if cbs is None else cbs)
 
 # %% ../nbs/38_training.ipynb #e4160d2b
 def given(
@@ -87,7 +88,8 @@ def verdict(
     "Whether a model beats its baseline by an interval clear of zero."
     more = 'train longer (--epochs), on more clips (--clips), or on more works'
     if difference.low > 0: return f'better than {baseline}'
-    return f'worse than {baseline}, do not use it: {more}' if difference.high < 0 else f'not told apart from {baseline}: {more}'
+    if difference.high < 0: return f'worse than {baseline}, do not use it: {more}'
+    return f'not told apart from {baseline}: {more}'
 
 # %% ../nbs/38_training.ipynb #96e43b4a
 def train_generator(
@@ -104,7 +106,8 @@ def train_generator(
     build, first = getattr(start, 'build', {}), not rank_distrib()
     hparams = default_hparams(config.arch or build.get('arch', 'awd_lstm'), config.size or build.get('size', 'small'))
     device = 'cpu' if num_distrib() > 1 and not torch.cuda.is_available() else None
-    dls = lm_dataloaders(corpus, config.bs or hparams['bs'], seq_len or hparams['seq_len'], seed=config.seed, device=device)
+    dls = lm_dataloaders(corpus, config.bs or hparams['bs'], seq_len or hparams['seq_len'], seed=config.seed,
+                         device=device)
     learn = generator_learner(dls, config.arch, config.size, config.lr, start=start)
     keep = Checkpoints(checkpoints) if checkpoints else None
     if keep and anew and first: shutil.rmtree(keep.folder, ignore_errors=True)
@@ -122,15 +125,17 @@ def describe_training(
 ) -> str: # One line
     "What is trained, on which device."
     about, size = learn.model.build, sum(p.numel() for p in learn.model.parameters())
-    return f'{about["arch"]} {about["size"]}, {size:,} parameters, on {learn.dls.device}; {learn.dls.train.n_tokens:,} tokens an epoch'
+    where = f'on {learn.dls.device}; {learn.dls.train.n_tokens:,} tokens per epoch'
+    return f'{about["arch"]} {about["size"]}, {size:,} parameters, {where}'
 
+# %% ../nbs/38_training.ipynb #e26f3ac4
 def report_generator(
     learn:Learner, # From `train_generator`
     corpus:Corpus, # Its test works
 ) -> dict: # Figures by name
     "Held-out loss of a generator."
     found = evaluate_lm(learn, corpus)
-    return {k: replace(found[k], note='pieces') for k in ('nats_per_token', 'bits_per_note')}
+    return {k: found[k] for k in ('nats_per_token', 'bits_per_note')}
 
 # %% ../nbs/38_training.ipynb #cda81eaf
 def train_composer(
@@ -179,7 +184,6 @@ def report_composer(
     figures = {**{k: v for k, v in found.items() if k != 'confusion'},
                **{f'{k} of a logistic regression': base[k] for k in ('log_loss', 'macro_f1', 'piece_accuracy')},
                'log_loss, lower by': gain}
-    figures = {k: replace(v, note='pieces' if 'piece' in k else 'clips') for k, v in figures.items()}
     return {**figures, 'verdict': verdict(gain, 'a logistic regression on histograms')}
 
 # %% ../nbs/38_training.ipynb #d6fe6fe9
@@ -219,6 +223,7 @@ def clips_per_split(
     check_positive('clips', n)
     return dict(train=n, valid=max(n//5, 2), test=max(n//4, 2))
 
+# %% ../nbs/38_training.ipynb #12c4a559
 def report_critic(
     learn, # From `train_critic`
     clips, # (n, length) token ids
@@ -228,7 +233,7 @@ def report_critic(
 ) -> dict: # Figures by name, a verdict last
     "Figures of a critic on test works."
     found = evaluate_critic(learn, clips, info, encoder, dict(reference=reference) if reference is not None else None)
-    figures = {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()}, **found['baselines'],
+    figures = {'auc': found['auc'], **{f'auc against {k}': v for k, v in found['by_generator'].items()},
+               **found['baselines'],
                'calibration error': found['calibration_error'], 'auc, higher by': found['difference']}
-    figures = {k: replace(v, note='clips') if hasattr(v, 'note') else v for k, v in figures.items()}
     return {**figures, 'verdict': verdict(found['difference'], f'the best baseline ({found["best_baseline"]})')}

@@ -48,13 +48,16 @@ def check(self:EncodingConfig):
         value = getattr(self, name)
         object.__setattr__(self, name, self.parts if value is None else tuple(value))
     if self.scheme not in ('notewise', 'chordwise', 'miditok', *OWN_ENCODERS):
-        raise ValueError(f'unknown encoding scheme {self.scheme!r}: one of your own must be put into OWN_ENCODERS first')
+        raise ValueError(f'unknown encoding scheme {self.scheme!r}: one of your own must be put into OWN_ENCODERS '
+                         f'first')
     if (self.scheme == 'miditok') != (self.tokenizer is not None):
         raise ValueError("the scheme 'miditok' goes with the parameters of a tokenizer, and other schemes with none")
     for name, most in (('velocity_bins', 127), ('tempo_bins', 64)):
         bins = getattr(self, name)
-        if bins is not None and not 2 <= bins <= most: raise ValueError(f'{name} must lie between 2 and {most}, not {bins}')
-        if bins is not None and self.scheme != 'notewise': raise ValueError(f'{name} is an option of the notewise scheme')
+        if bins is not None and not 2 <= bins <= most:
+            raise ValueError(f'{name} must lie between 2 and {most}, not {bins}')
+        if bins is not None and self.scheme != 'notewise':
+            raise ValueError(f'{name} is an option of the notewise scheme')
     if not self.parts or sorted(self.parts) != sorted(self.part_order) or len(set(self.parts)) != len(self.parts):
         raise ValueError(f'part_order {self.part_order} must name each of the parts {self.parts} once')
     if len(self.parts) > 8: raise ValueError(f'at most 8 parts, not {len(self.parts)}')
@@ -62,16 +65,19 @@ def check(self:EncodingConfig):
         raise ValueError(f'names of parts are lower-case letters, not {self.parts}')
     if not 1 <= self.steps_per_beat <= 480:
         raise ValueError(f'steps_per_beat must lie between 1 and 480, not {self.steps_per_beat}')
-    if self.max_wait is not None and self.max_wait < 1: raise ValueError(f'max_wait must be at least 1, not {self.max_wait}')
+    if self.max_wait is not None and self.max_wait < 1:
+        raise ValueError(f'max_wait must be at least 1, not {self.max_wait}')
     lo, hi = self.pitch_range
     if not 0 <= lo <= hi <= 127: raise ValueError(f'pitch_range {self.pitch_range} must lie within 0..127')
     for low in {lo, self.lowest('v')}:
-        if hi - low < 11: raise ValueError(f'a pitch range of {low}..{hi} is under an octave: pitches cannot fold into it')
+        if hi - low < 11:
+            raise ValueError(f'a pitch range of {low}..{hi} is under an octave: pitches cannot fold into it')
     self.check_composers()
 
 # %% ../nbs/10_vocab.ipynb #416c854c
 MOST_COMPOSERS = 1 << 12 # with all else well within the ids of uint16
 
+# %% ../nbs/10_vocab.ipynb #ddad58da
 def composer_slug(
     name, # A composer's name
 ) -> str: # Empty where there is no letter and no digit in it
@@ -90,9 +96,11 @@ def composer_slugs(
     "Spell names; raises `ValueError` where two of them would be spelled alike, or one not at all."
     found = {}
     for name in dict.fromkeys(names):
-        if not (slug := composer_slug(name)): raise ValueError(f'the composer {name!r} has no letter to make a token of')
+        if not (slug := composer_slug(name)):
+            raise ValueError(f'the composer {name!r} has no letter to make a token of')
         if slug in found:
-            raise ValueError(f'the composers {found[slug]!r} and {name!r} would have one token, xxcomposer_{slug}: rename one')
+            raise ValueError(f'the composers {found[slug]!r} and {name!r} would have one token, xxcomposer_{slug}: '
+                             f'rename one')
         found[slug] = name
     return tuple(sorted(found))
 
@@ -100,15 +108,20 @@ def composer_slugs(
 @patch
 def check_composers(self:EncodingConfig):
     "A list becomes a tuple; what is no name, or named twice, raises `ValueError`."
-    if isinstance(self.composers, str): raise ValueError(f'composers are several names, not the text {self.composers!r}')
+    if isinstance(self.composers, str):
+        raise ValueError(f'composers are several names, not the text {self.composers!r}')
     object.__setattr__(self, 'composers', tuple(self.composers or ()))
     for name in self.composers:
         if not name or composer_slug(name) != name:
-            raise ValueError(f'the composer {name!r} is not spelled as a token, {composer_slug(name)!r}: see composer_slug')
-    if len(set(self.composers)) < len(self.composers): raise ValueError(f'composers must be named once, not {self.composers}')
-    if len(self.composers) > MOST_COMPOSERS: raise ValueError(f'at most {MOST_COMPOSERS} composers, not {len(self.composers)}')
+            raise ValueError(f'the composer {name!r} is not spelled as a token, {composer_slug(name)!r}: see '
+                             f'composer_slug')
+    if len(set(self.composers)) < len(self.composers):
+        raise ValueError(f'composers must be named once, not {self.composers}')
+    if len(self.composers) > MOST_COMPOSERS:
+        raise ValueError(f'at most {MOST_COMPOSERS} composers, not {len(self.composers)}')
     if self.composers and self.scheme not in ('notewise', 'chordwise'):
-        raise ValueError('composers have tokens in the notewise and chordwise schemes only: an encoding of MidiTok has none, '
+        raise ValueError('composers have tokens in the notewise and chordwise schemes only: an encoding of MidiTok '
+                         'has none, '
                          'nor has one of your own')
 
 # %% ../nbs/10_vocab.ipynb #0009
@@ -148,6 +161,7 @@ def from_json(cls:EncodingConfig,
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ('xxpad', 'xxbos', 'xxeos')
 
+# %% ../nbs/10_vocab.ipynb #8c5d616d
 class Vocab:
     "Token texts by id and ids by text."
     def __init__(self,
@@ -165,6 +179,7 @@ class Vocab:
 # %% ../nbs/10_vocab.ipynb #000e
 SLOWEST, OCTAVES = 30, 3 # tempos from 30 to 240 beats a minute
 
+# %% ../nbs/10_vocab.ipynb #f8e796c8
 def velocity_levels(
     bins:int, # Classes of loudness
 ) -> tuple: # The class of every velocity 0..127, and the velocity that stands for each class

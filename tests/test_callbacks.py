@@ -18,7 +18,7 @@ from musiclm.composer import probabilities
 from musiclm.corpus import toy_corpus
 from musiclm.critic import generated_clips
 from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner, process_group, sha, distributed_context, unwrap_ddp
+from musiclm.generator import Checkpoints, generator_learner, process_group, digest, distributed_context, unwrap_ddp
 from musiclm.metrics import Score, conditional_inception_score, inception_score
 from musiclm.models import load_model, save_model
 from musiclm.architectures import make_classifier
@@ -302,7 +302,7 @@ def work(out):
             learn = generator_learner(lm_dataloaders(corpus, bs=4, seq_len=32, device='cpu'), size='tiny', cbs=[cb]*scored)
             if rank: cb.measure = cb.rehearse = lambda: sys.exit('the second process writes pieces')
             with learn.no_bar(), learn.no_logging(), distributed_context(learn): learn.fit(3)
-            found.append(sha(*(p.detach().numpy().tobytes() for p in unwrap_ddp(learn).parameters())))
+            found.append(digest(*(p.detach().numpy().tobytes() for p in unwrap_ddp(learn).parameters())))
             if scored: table = [column(learn, k) for k in COLUMNS]
         (out/f'{rank}.json').write_text(json.dumps([found, table]))
 

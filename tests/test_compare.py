@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from musiclm import compare
-from musiclm.compare import Bench, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
+from musiclm.compare import EvaluationContext, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import clips, toy_corpus
 from musiclm.critic import clips_of_pieces, real_clips
@@ -203,11 +203,11 @@ def test_ranks_are_by_pairs_and_copies_are_not_ranked():
 
 
 @pytest.fixture(scope='module')
-def bench(corpus, gentle): return Bench(gentle, None, corpus, 24, 16, 'test', 0)
+def bench(corpus, gentle): return EvaluationContext(gentle, None, corpus, 24, 16, 'test', 0)
 
 
 def test_draws_of_works_have_the_spread_of_the_scores(bench, ngram):
-    found = bench.judged(bench.hear(bench.draw(ngram)))
+    found = bench.judged(bench.track_state(bench.draw(ngram)))
     for name, score in bench.scores(found).items():
         drawn = bench.draws(found)[name]
         assert drawn.std() == pytest.approx(score.se, rel=.2) and drawn.mean() == pytest.approx(score.log, abs=.05)
@@ -277,7 +277,7 @@ def test_leaderboard(corpus, gentle, ngram):
     assert set(table.index) == {'four', 'one'} and (table['n'] == 16).all()
     assert table.loc['four', 'bits_per_note'] < table.loc['one', 'bits_per_note'] and table.loc['one', 'parameters'] == len(ngram.vocab)
     assert {'floor', 'ceiling', 'human', 'judge_hash'} <= set(table.attrs) and table.loc['four', 'copied_95'] >= table.loc['one', 'copied_95']
-    bench = Bench(gentle, None, corpus, 16, 16, 'test', 0)
+    bench = EvaluationContext(gentle, None, corpus, 16, 16, 'test', 0)
     real, noise = bench.scores(bench.judged(bench.real)), bench.scores(bench.reference()['noise'])
     for name, column in dict(score='normalised', conditional='conditional_normalised').items():
         place = (np.log(table[name]) - noise[name].log)/(real[name].log - noise[name].log)

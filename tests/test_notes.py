@@ -19,7 +19,7 @@ from musiclm.notes import (NOTE_COLUMNS, ScoreError, note_table, part_of_tracks,
     write_midi)
 from musiclm.notated import score_tempos
 from musiclm.scores import read_notes, read_score
-from musiclm.musicxml import best_signature, spelt, to_music21, write_musicxml
+from musiclm.musicxml import best_signature, spell_pitch, to_music21, write_musicxml
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import EncodingConfig
 
@@ -359,7 +359,7 @@ def test_what_is_printed_is_read_again(tmp_path, steps, seed):
                                              ((63, 65, 67, 68, 70, 72, 74), -3), ((61, 63, 65, 66, 68, 70, 72), -5)])
 def test_a_score_has_the_signature_of_its_scale(pitches, sharps):
     assert best_signature(note_table(np.arange(7)*12, 12, pitches)) == sharps
-    for pitch in range(21, 109): assert spelt(pitch, sharps).midi == pitch
+    for pitch in range(21, 109): assert spell_pitch(pitch, sharps).midi == pitch
 
 
 def test_a_printed_score_says_who_plays(tmp_path):

@@ -79,7 +79,7 @@ def test_too_little_music_is_said_and_leaves_nothing(pieces, tmp_path):
     with pytest.raises(ValueError, match=f'2 of 2 pieces give a clip of {LENGTH} tokens, and {N//2} are needed: a smaller --n'):
         make_quiz(real, fakes[:2], tmp_path/'q.html', N, LENGTH)
     one = [Piece(p.ids, p.encoder, p.prompt_len, {**p.info, 'prompt_work': 'one'}) for p in fakes[:3]]
-    with pytest.raises(ValueError, match='1 of 3 .* needed: 2 are of a work, or from an opening, that another clip is of .more works or prompts help.; a'):
+    with pytest.raises(ValueError, match='1 of 3 .* needed: 2 share a work or an opening with another clip .more works or prompts help.; a'):
         make_quiz(real, one, tmp_path/'q.html', N, LENGTH)
     with pytest.raises(ValueError, match=f'0 of {len(fakes)} .* needed: {len(fakes)} are too short .a smaller --length'):
         make_quiz(real, fakes, tmp_path/'q.html', N, 5000)
@@ -262,6 +262,6 @@ def test_the_command_makes_a_quiz_and_reads_answers(corpus, generators, critic, 
     assert main(['quiz', '--read', *files, '--critic', str(tmp_path/'critic')]) == 0
     out, err = capsys.readouterr()
     assert 'right: 100%' in out and 'music by folder: 0%' in out and 'AUC of the listeners: 1.00' in out
-    assert err == f'passed over: {tmp_path/"b.json"}: no answers to a quiz of musiclm\n'
+    assert err == f'left out: {tmp_path/"b.json"}: no answers to a quiz of musiclm\n'
     assert main(['quiz', '--pieces', 'x']) == 1 and 'needs --store' in capsys.readouterr().err
     assert main(['quiz', '--read', files[1]]) == 1 and 'no answers to sum up' in capsys.readouterr().err

@@ -16,7 +16,8 @@ import soundfile
 from musiclm import report
 from musiclm.notes import write_midi
 from musiclm.scores import read_score
-from musiclm.report import dot_chart, plan_audio, report_folder, write_json, write_report
+from musiclm.report import plan_audio, report_folder, write_report
+from musiclm.charts import dot_chart, write_json
 from musiclm.show import end_step, example_notes
 
 PAGES = Path(report.__file__).parent/'pages'

@@ -13,7 +13,7 @@ matplotlib.use('Agg')
 
 from musiclm.notes import note_table  # noqa: E402
 from musiclm.show import (  # noqa: E402
-    _font_tables, audio_html, display_html, encode_audio, end_step, example_notes, mended_soundfont, piano_roll,
+    _font_tables, audio_html, display_html, encode_audio, end_step, example_notes, repair_soundfont, piano_roll,
     plot_confusion, plot_curves, plot_roll, render_audio, roll_png, roll_svg, soundfont_path)
 
 RATE = 16000
@@ -79,13 +79,13 @@ def test_mp3_has_its_length_and_rate(kbps):
 def test_soundfont_is_found_and_mended_once(tmp_path, monkeypatch):
     assert soundfont_path().name == 'TimGM6mb.sf2'
     monkeypatch.setattr('platformdirs.user_cache_dir', lambda *_: str(tmp_path))
-    mended_soundfont.cache_clear()
-    path = mended_soundfont()
+    repair_soundfont.cache_clear()
+    path = repair_soundfont()
     assert [str(o) for o in tmp_path.iterdir()] == [path]
     old, new = (_font_tables(Path(o).read_bytes())[b'shdr'][0] for o in (soundfont_path(), path))
     changed = np.flatnonzero(old != new)
     assert 10 < len(changed) < 40 and (old['f1'] == new['f1']).all()
-    mended_soundfont.cache_clear()
+    repair_soundfont.cache_clear()
 
 
 def test_missing_soundfont_is_one_clear_line(monkeypatch):
@@ -95,7 +95,7 @@ def test_missing_soundfont_is_one_clear_line(monkeypatch):
 
 def test_a_file_that_is_no_soundfont(tmp_path):
     (tmp_path/'bad.sf2').write_bytes(b'RIFF1234sfbk')
-    with pytest.raises(ValueError, match='not a SoundFont'): mended_soundfont(str(tmp_path/'bad.sf2'))
+    with pytest.raises(ValueError, match='not a SoundFont'): repair_soundfont(str(tmp_path/'bad.sf2'))
 
 
 def strokes(svg, name):

@@ -12,7 +12,7 @@ from musiclm.notes import write_midi
 from musiclm.notated import abc_tunes
 from musiclm.scores import read_notes
 from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, music21_manifest, read_manifest,
-                             some_pieces, split_by_work, work_of, works_of_titles)
+                             subsample, split_by_work, work_of, works_of_titles)
 
 NAMES = corpora().name.tolist()
 
@@ -75,9 +75,9 @@ def test_split_is_balanced_and_depends_on_the_seed():
 
 def test_some_pieces_keep_every_split():
     table = pd.concat([read_manifest(n) for n in COMPOSERS], ignore_index=True)
-    few = some_pieces(table, 60)
+    few = subsample(table, 60)
     assert 50 <= len(few) <= 75 and few.groupby('composer').split.nunique().eq(3).all()
-    pd.testing.assert_frame_equal(few, some_pieces(table, 60))
+    pd.testing.assert_frame_equal(few, subsample(table, 60))
 
 
 # ---- works by file name

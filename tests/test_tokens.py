@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musiclm.encoders import make_encoder, with_composers
+from musiclm.encoders import make_encoder, add_composer_tokens
 from musiclm.notes import note_table, transpose
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import BOS, EOS, EncodingConfig, PAD, composer_slug, composer_slugs
@@ -277,7 +277,7 @@ MAKERS = pytest.mark.parametrize('make', [
 
 @pytest.mark.parametrize('config', [c for c in CONFIGS.values() if not c.composers])
 def test_composers_leave_all_other_ids_and_stored_options_as_they_are(config):
-    old, new = NotewiseEncoder(config), with_composers(NotewiseEncoder(config), ['Mozart', 'Bach'])
+    old, new = NotewiseEncoder(config), add_composer_tokens(NotewiseEncoder(config), ['Mozart', 'Bach'])
     assert new.vocab.itos == [*old.vocab.itos, 'xxcomposer_bach', 'xxcomposer_mozart']
     assert (new.tempo, new.loud) == (old.tempo, old.loud) and 'composers' not in old.config.to_json()
     for name in ('kind', 'part_of', 'pitch_of', 'wait_of', 'rank', 'level_of', 'voice_of'):
@@ -385,11 +385,11 @@ def test_a_clip_never_holds_a_composer(make, start):
 
 def test_chords_learnt_before_take_composers_on():
     plain = chordwise(())
-    named = with_composers(plain, ['Bach', 'Mozart', 'Bach'])
+    named = add_composer_tokens(plain, ['Bach', 'Mozart', 'Bach'])
     assert named.vocab.itos == [*plain.vocab.itos[:3], 'xxcomposer_bach', 'xxcomposer_mozart', *plain.vocab.itos[3:]]
     assert named.is_fit and (named.encode(PIECE)[1:-1] == plain.encode(PIECE)[1:-1] + 2).all()
-    assert with_composers(named, ['Haydn']).vocab.itos[3:5] == ['xxcomposer_haydn', plain.vocab.itos[3]]
-    assert not with_composers(ChordwiseEncoder(), ['Bach']).is_fit and with_composers(plain, []) is plain
+    assert add_composer_tokens(named, ['Haydn']).vocab.itos[3:5] == ['xxcomposer_haydn', plain.vocab.itos[3]]
+    assert not add_composer_tokens(ChordwiseEncoder(), ['Bach']).is_fit and add_composer_tokens(plain, []) is plain
     for composers in ((), ('bach',), ('mozart', 'bach'), ('bach', 'mozart', 'haydn')):
         with pytest.raises(ValueError, match='not those of the encoding'):
             make_encoder(EncodingConfig(scheme='chordwise', composers=composers), named.vocab.itos)
