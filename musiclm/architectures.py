@@ -458,7 +458,7 @@ class ClipClassifier(Classifier):
     def __init__(self,
         lm:nn.Module, # A language model: its `features` are read
         n_classes:int, # Classes
-        *args, **kwargs, # As of `Classifier`
+        *args, **kwargs, # as in `Classifier`
     ):
         super().__init__(3*lm.width, n_classes, *args, **kwargs)
         self.lm = lm

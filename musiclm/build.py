@@ -162,9 +162,9 @@ def add(self:Journal,
 
 # %% ../nbs/17_build.ipynb #002e
 def locked(
-    path, # A file, made where there is none
+    path, # A file, made if there is none
 ): # The file, open to read and append
-    "Open a file that no other process has open so; raises `ValueError` where one has. (Windows lets it pass.)"
+    "Open a file that no other process has open so; raises `ValueError` if one has. (Windows lets it pass.)"
     file = open(path, 'a+b')
     try:
         import fcntl
@@ -201,7 +201,7 @@ def open_journal(
 # %% ../nbs/17_build.ipynb #2e42f81c
 def is_older_store(
     store, # A folder, which need not exist; or None
-): # `Corpus`, or None where there is none that can be read
+): # `Corpus`, or None if there is none that can be read
     "What an older build has left."
     try: return None if store is None else Corpus.load(store)
     except ValueError: return None
@@ -308,7 +308,7 @@ def on_cluster(
     reading:dict, # As for `encode_job`
     scheduler:str, # Address of the Dask scheduler
 ): # Generates lists of `Encoded`, in any order
-    """Encode batches on a Dask cluster; raises `ValueError` where it can't be reached, or its workers don't see the
+    """Encode batches on a Dask cluster; raises `ValueError` if it can't be reached, or its workers don't see the
     scores."""
     try:
         from distributed import Client, KilledWorker, as_completed
@@ -341,7 +341,7 @@ def check_visible(
     jobs:list,
     answers:list, # `Encoded`
 ) -> list: # The answers
-    "Raise `ValueError` where a worker does not see a file that is here."
+    "Raise `ValueError` if a worker does not see a file that is here."
     for job, answer in zip(jobs, answers):
         if answer.reason == 'no such file' and os.path.exists(job.path):
             raise ValueError(f"the cluster's workers do not see {job.path}: they need the scores under the same path")
@@ -406,7 +406,7 @@ def check_sources(
     sources, # Where music is to be read
     out, # Folder of the store
 ):
-    "Raise `ValueError` where a store would lose what it has from elsewhere."
+    "Raise `ValueError` if a store would lose what it has from elsewhere."
     if old is None or set(old.sources) <= set(sources): return
     has, new = (', '.join(o) for o in (old.sources, sources))
     raise ValueError(f'{out} holds the music of {has}, and would lose it to that of {new}: choose another place, or '
@@ -436,7 +436,7 @@ def build_corpus(
     composer_tokens:bool=False, # A token for each composer, in place of those that the encoding may have
     sources=(), # Where the music is from; a store that has some from elsewhere is not replaced
     **running, # workers, scheduler, progress: as for `encode_jobs`
-) -> Corpus: # In the order of the manifest; raises `ValueError` where no piece could be read
+) -> Corpus: # In the order of the manifest; raises `ValueError` if no piece could be read
     "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
     encoder = encoder or NotewiseEncoder()
     if composer_tokens: encoder = add_composer_tokens(encoder, manifest.composer)

@@ -38,14 +38,14 @@ class MusicalInceptionScore(Callback):
     def __init__(self,
         judge, # Composer classifier: a module or its `Learner`
         corpus:Corpus, # Gives the prompts
-        n:int=64, # Clips a score
+        n:int=64, # clips per score
         every:int=None, # Epochs between scores; None: as few as `share` allows
         share:float=.05, # Of the training time, for scores
         split:str='valid', # Prompts come from the works of this split
-        prompt_tokens:int=64, # Tokens a prompt
+        prompt_tokens:int=64, # tokens per prompt
         seed:int=0, # The same random numbers each time, so that epochs can be compared
         keep_best=None, # Folder for the model with the highest score of a fit
-        **rule, # As of `sample`
+        **rule, # as in `sample`
     ):
         self.judge, self.corpus, self.n, self.every, self.share = unwrap_model(judge,
                 'classifier'), corpus, n, every, share
@@ -71,7 +71,7 @@ def rehearse(self:MusicalInceptionScore,
     n_tokens:tuple=(8, 40), # Written behind each prompt, twice: the difference is what tokens cost
     n_clips:int=16, # Read by the judge
 ) -> float: # Seconds that a score may take
-    "Do a little of all that a score needs; raises `ValueError` where it can't be done."
+    "Do a little of all that a score needs; raises `ValueError` if it can't be done."
     times, length, rule = [perf_counter()], self.judge.clip_length, {'batch_size': 128, **self.rule}
     prompts, rows = held_out_prompts(self.corpus, self.split, self.n, self.prompt_tokens, self.seed)
     if rows['work'].nunique() < 2:
@@ -227,7 +227,7 @@ class KeepCopies(Callback):
 
 # %% ../nbs/37_callbacks.ipynb #b9fc1fda
 class TerminalProgress(Callback):
-    """In place of fastai's bars: one bar on standard error, where that is a terminal, and a row an epoch on standard
+    """In place of fastai's bars: one bar on standard error, where that is a terminal, and a row per epoch on standard
     output."""
     order = Recorder.order + 1 # the loss of a batch stands by then
     def before_fit(self):

@@ -19,7 +19,7 @@ from .grammar import ByRow
 class ChordwiseEncoder(Encoder):
     "Note tables to one token a part and step, and back; call `fit` before `encode`."
     def __init__(self,
-        config:EncodingConfig=None, # Options; None is the chordwise scheme at 4 steps a beat
+        config:EncodingConfig=None, # Options; None is the chordwise scheme at 4 steps per beat
         itos=None, # Vocabulary learnt before
     ):
         self.config = config or EncodingConfig(scheme='chordwise', steps_per_beat=4)
@@ -60,7 +60,7 @@ def is_fit(self:ChordwiseEncoder) -> bool:
 def set_vocab(self:ChordwiseEncoder,
     vocab:Vocab, # Special tokens, composers, then chords
 ):
-    "Take over a vocabulary and its chords; raises `ValueError` where its composers are not those of the options."
+    "Take over a vocabulary and its chords; raises `ValueError` if its composers are not those of the options."
     first, names = len(SPECIAL) + len(self.config.composers), composer_tokens(self.config)
     if [t for t in vocab.itos if t.startswith('xxcomposer_')] != names or vocab.itos[len(SPECIAL):first] != names:
         raise ValueError('the composers of the vocabulary are not those of the encoding')

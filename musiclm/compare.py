@@ -29,7 +29,7 @@ from .models import unwrap_model
 from .ngram import NGram
 from .generator import token_nll
 from .pieces import held_out_prompts
-from .sampling import sample
+from .sampling import SamplingRule, sample
 from .metrics import (Estimate, Score, _log_is, bootstrap_interval, bootstrap_weights, class_divergence,
     compression_ratio, conditional_inception_score, describe, describe_structure, descriptor_distances, entropy,
     estimate_from, frechet_distance, inception_score, kernel_distance, normalised_score,
@@ -173,17 +173,19 @@ def evaluate(
     judge, # Composer classifier or its `Learner`
     floor:Score=None, # Score of noise under this judge; without it nothing is normalised
     ceiling:Score=None, # Score of held-out music; None: that of the reference
-    groups=None, composers=None, # Works or prompts, and composers of the prompts, of `pieces`: see `judge_clips`
-    reference_groups=None, reference_composers=None, # Works and composers of the reference
     copies:CopyIndex=None, # Of the training works; without it nothing is said of copying
     name:str='pieces', # Index of the row
-    seed:int=0, # Of the bootstrap
+    seed:int=0, # Seed of the bootstrap
+    **groups, # `groups`, `composers`, `reference_groups`, `reference_composers`: works and composers, see `judge_clips`
 ) -> pd.DataFrame: # One row
     """Pieces against a reference under a judge. Raises ValueError on fewer clips than composers, or a judge that
     cannot read them."""
-    got = pieces if isinstance(pieces, EvaluatedClips) else judge_clips(pieces, judge, groups, composers)
-    real = reference if isinstance(reference, EvaluatedClips) else judge_clips(reference, judge, reference_groups,
-            reference_composers)
+    known = ('groups', 'composers', 'reference_groups', 'reference_composers')
+    if unknown := sorted({*groups} - {*known}): raise TypeError(f'evaluate has no option {unknown[0]!r}')
+    works, authors, real_works, real_authors = (groups.get(k) for k in known)
+    got = pieces if isinstance(pieces, EvaluatedClips) else judge_clips(pieces, judge, works, authors)
+    real = reference
+    if not isinstance(real, EvaluatedClips): real = judge_clips(real, judge, real_works, real_authors)
     if floor is not None and ceiling is None:
         ceiling = inception_score(real.probs, real.groups, seed=seed, strata=real.labels)
     model, more = unwrap_model(judge), {}
@@ -191,10 +193,9 @@ def evaluate(
         more = copying_figures(got, real, copies, make_encoder(model.encoding, model.vocab.itos))
         prompted = not isinstance(pieces, (EvaluatedClips, np.ndarray)) and any(p.prompt_len > 1 for p in pieces)
         if prompted: more['prompt_echo'] = prompt_echoes(pieces)['share'].mean()
-    row = dict(n=len(got.clips), n_short=got.n_short, length=got.clips.shape[1], **score_figures(got, floor,
-            ceiling, seed),
-               **distance_figures(got, real), **more, judge=getattr(model, 'build', {}).get('arch',
-                       type(model).__name__),
+    row = dict(n=len(got.clips), n_short=got.n_short, length=got.clips.shape[1],
+               **score_figures(got, floor, ceiling, seed), **distance_figures(got, real), **more,
+               judge=getattr(model, 'build', {}).get('arch', type(model).__name__),
                judge_hash=judge_hash(model), temperature=float(model.temperature))
     return pd.DataFrame([row], index=[name])
 
@@ -286,7 +287,8 @@ class EvaluationContext:
         judge, # Composer classifier or its `Learner`
         critic, # From `critic_learner`; None: no column of it
         corpus:Corpus, # Held-out works give prompts and reference
-        n:int, prompt_tokens:int, split:str, seed:int, # Pieces a row, tokens of the prompts, whose works, of everything
+        n:int, prompt_tokens:int, split:str, seed:int,
+                 # pieces per row, tokens of the prompts, whose works, of everything
         copies:CopyIndex=None, # None: of the corpus's training works
     ):
         self.judge, self.critic, self.corpus = unwrap_model(judge), None if critic is None else unwrap_model(critic,
@@ -325,7 +327,7 @@ def generator_figures(
     corpus:Corpus, # Pieces with a split
     split:str='test', # Of the works to measure bits on
 ) -> dict:
-    "Held-out nats a token and bits a note with intervals, and the number of parameters."
+    "Held-out nats per token and bits per note with intervals, and the number of parameters."
     bare, figures = unwrap_model(model), evaluate_lm(model, corpus, split)
     n = sum(p.numel() for p in bare.parameters()) if hasattr(bare, 'parameters') else bare.n_params
     return columns_of('bits_per_note', figures['bits_per_note']) | columns_of('nats_per_token',
@@ -454,24 +456,34 @@ def rank_paired(
     table.insert(0, 'rank', pd.array([rank.get(n) for n in table.index], dtype='Int64'))
     return table
 
+# %% ../nbs/36_compare.ipynb #c831cb76
+def rule_options(
+    rule, # A `SamplingRule`, or options of `sample`
+) -> dict: # Options of `sample`
+    "A sampling rule as a dict, for the cache and the table."
+    return dict(vars(rule) if isinstance(rule, SamplingRule) else rule)
+
 # %% ../nbs/36_compare.ipynb #8f3f888b
 def leaderboard(
     generators:dict, # Name -> generator or `Learner`
-    judge, # Composer classifier or its `Learner`, that shares no weights with them
+    judge, # Composer classifier or its `Learner`; shares no weights with the generators
     critic=None, # From `critic_learner`; None: no column of it
     corpus:Corpus=None, # Held-out works give prompts and reference
-    n:int=256, # Pieces a row
-    prompt_tokens:int=64, # Tokens of the prompts
-    split:str='test', # Of the works
-    settings:dict=None, # Name -> options of `sample`; or such a dict for each generator; None: the usual options
-    cache=None, # Folder where what was measured is kept, by content hash
-    seed:int=0, # Of prompts, pieces and intervals
-    progress:bool=True, # Show a bar
-    copies:CopyIndex=None, # Works to look for copies in; None: the training works of the corpus
+    n:int=256, # Pieces per row
+    settings:dict=None, # Name -> `SamplingRule` or options of `sample`; or such a dict per generator; None: the default
+    cache=None, # Folder in which measurements are kept, by content hash
+    seed:int=0, # Seed of prompts, pieces and intervals
     rank_by:str='score', # Or 'conditional': see above
-    say=noop, # Called with what is to be done next
+    **options, # Further options, listed above
 ) -> pd.DataFrame: # One row a generator and setting, best first; `attrs`: references, pieces to listen to, hashes
-    "Rank generators under one judge, on the same prompts. Raises ValueError as `evaluate` and `sample` do."
+    """Rank generators under one judge, on the same prompts. Raises `ValueError` like `evaluate` and `sample`.
+
+    Further options: `prompt_tokens` (tokens of the prompts, 64), `split` (of the works, 'test'), `copies` (`CopyIndex` of
+    works that may be copied; default: the training works), `progress` (show a bar, True), `say` (called with what is done
+    next)."""
+    known = dict(prompt_tokens=64, split='test', copies=None, progress=True, say=noop)
+    if unknown := sorted(set(options) - set(known)): raise TypeError(f'leaderboard has no option {unknown[0]!r}')
+    prompt_tokens, split, copies, progress, say = {**known, **options}.values()
     if not generators: raise ValueError('no generators to compare')
     if corpus is None: raise ValueError('a leaderboard needs a corpus: leaderboard(generators, judge, critic, corpus)')
     if rank_by not in ('score', 'conditional'):
@@ -483,7 +495,7 @@ def leaderboard(
     say('what all rows are set beside: noise, and what the composers wrote')
     base = cached(cache, dict(bench.what, role='reference'), bench.reference)
     rules = settings if set(settings) == set(generators) else {g: settings for g in generators}
-    todo = [(g, s, rule) for g in generators for s, rule in rules[g].items()]
+    todo = [(g, s, rule_options(rule)) for g in generators for s, rule in rules[g].items()]
     for g, s, rule in tqdm(todo, desc='leaderboard', delay=1, disable=not progress):
         model = generators[g]
         say(f'row {len(found) + 1} of {len(todo)}: {", ".join(filter(None, (g, s)))}')

@@ -50,13 +50,13 @@ __getattr__, __dir__ = forward_names(__name__, renamed=dict(hear='predict', stra
 def composer_clips(
     corpus:Corpus, # Pieces with a split
     n:int=2400, # Real clips to train on
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # No clip begins before so many tokens
-    spoilt:float=.67, # Spoilt clips for each real one; 0: a judge without the answer 'no composer'
+    spoilt:float=.67, # corrupted clips for each real one; 0: a judge without the answer 'no composer'
     n_test:int=256, # Real clips to test on; None for all
     seed:int=0, # Seed of everything
 ) -> tuple: # Clips (n, length), and a DataFrame: split, label, composer, work, piece, corruption
-    "Clips for a composer classifier. Raises `ValueError` where fewer than two composers have clips in every split."
+    "Clips for a composer classifier. Raises `ValueError` if fewer than two composers have clips in every split."
     wanted, parts, tables = dict(train=n, valid=max(n//8, 2), test=n_test), [], []
     for split, k in wanted.items():
         sets = [real_clips(corpus, split, k, length, prompt_tokens, seed=seed)]
@@ -92,7 +92,7 @@ def load_pretrained_encoder(
     model, # From `make_classifier`
     start, # A language model, or its `Learner`
 ): # The model
-    "Copy the weights of a language model into the encoder of a classifier; raises `ValueError` where they do not fit."
+    "Copy the weights of a language model into the encoder of a classifier; raises `ValueError` if they do not fit."
     lm = unwrap_model(start, 'generator')
     if not hasattr(model, 'lm'):
         raise ValueError('this architecture reads no tokens, and cannot start from a language model')
@@ -273,7 +273,7 @@ def composer_indices(
     model, # A composer classifier, or its `Learner`
     names, # (n,) composers as a corpus calls them; case does not matter
 ) -> np.ndarray: # (n,) which of its labels each is
-    "Find composers among those that a judge knows; raises `ValueError` where it does not know some."
+    "Find composers among those that a judge was trained on; raises `ValueError` if it does not know some."
     labels = unwrap_model(model).labels
     places = {c.lower(): k for k, c in enumerate(labels)} | {c: k for k, c in enumerate(labels)}
     found = {c: places.get(c, places.get(c.lower())) for c in sorted(set(map(str, names)))}
@@ -307,9 +307,9 @@ class Guess:
 @patch
 def guess(self:Classifier,
     piece, # A `Piece`, a note table, or token ids
-    max_clips:int=32, # At most so many, spread over the piece
+    max_clips:int=32, # At most this many, spread over the piece
 ) -> Guess:
-    "Who may have composed a piece? Raises `ValueError` where it is shorter than a clip."
+    "Who may have composed a piece? Raises `ValueError` if it is shorter than a clip."
     encoder = make_encoder(self.encoding, self.vocab.itos)
     ids = getattr(piece, 'ids', piece)
     if isinstance(ids, pd.DataFrame): ids = encoder.encode(ids)
@@ -413,7 +413,7 @@ def log_loss_difference(
     others:np.ndarray, # (n, K) probabilities of another classifier for the same clips
     info:pd.DataFrame, # (n,) rows with composer and work
     classes, # Class names in the order of the columns
-) -> Estimate: # In nats a clip; above 0 where the first is better
+) -> Estimate: # In nats per clip; above 0 where the first is better
     "How much lower the log loss of a classifier is than that of another, with a paired interval clustered by works."
     y = np.array([list(classes).index(o) for o in info['composer']])
     nats = [-np.log(np.maximum(o[np.arange(len(y)), y], 1e-12)) for o in (others, p)]

@@ -86,7 +86,7 @@ class CopyIndex:
     "The lines of works in which passages of other pieces are looked for."
     def __init__(self,
         tables, # Note tables
-        about:pd.DataFrame, # One row a table: piece, composer, work, title where there is one
+        about:pd.DataFrame, # One row a table: piece, composer, work, title if there is one
     ):
         tables = list(tables)
         self.about, self.lines = about.reset_index(drop=True), lines_of(tables)
@@ -106,7 +106,7 @@ def of(cls:CopyIndex,
     corpus:Corpus,
     split:str='train', # None: all pieces
 ) -> CopyIndex:
-    "An index of the works of a split; raises `ValueError` where there are none."
+    "An index of the works of a split; raises `ValueError` if there are none."
     rows = corpus.indices(split)
     if not rows: raise ValueError(f'the corpus has no split {split!r}: copies are looked for in training works')
     return cls((corpus.notes(i) for i in rows), corpus.manifest.iloc[rows])
@@ -134,7 +134,7 @@ def narrow(self:CopyIndex,
 @patch
 def blocks(self:CopyIndex,
     pairs:np.ndarray, # (q,) from `line_pairs`
-) -> list: # By level (q,) ranges (low, high) of the suffixes that begin with the block; low is -1 where there are none
+) -> list: # By level (q,) ranges (low, high) of the suffixes that begin with the block; low is -1 if there are none
     "Where the blocks of 1, 2, 4, … pairs of other lines stand in the index."
     symbol = np.searchsorted(self.pairs, pairs).clip(max=len(self.pairs) - 1)
     known = self.pairs[symbol] == pairs
@@ -173,7 +173,7 @@ def enough_distinct(
     distinct:int, # Different pairs wanted
 ) -> np.ndarray: # (q,) bool
     "Whether each passage holds at least so many different pairs."
-    def union(a, b): # (m, distinct) each, sorted, -1 where there are fewer
+    def union(a, b): # (m, distinct) each, sorted, -1 if there are fewer
         both = np.sort(np.concatenate([a, b], 1))
         both[:, 1:][both[:, 1:] == both[:, :-1]] = -1
         return np.sort(both)[:, -distinct:]
@@ -298,7 +298,7 @@ def longest_copies(
 def copied_share(
     pieces, # `Piece`s, note tables, or an (n, length) array of clips
     index:CopyIndex, # Of the training works
-    **kwargs, # As of `longest_copies`
+    **kwargs, # as in `longest_copies`
 ) -> np.ndarray: # (n,), 0 to 1
     "The share of each piece's notes that lie in passages of at least `least` notes which training works have."
     return longest_copies(pieces, index, **kwargs)['share'].to_numpy()
@@ -312,7 +312,7 @@ def plot_copy(
     beats_per_bar:int=4, # As for `longest_copies`
     axes=None, # Two matplotlib axes; new ones when None
 ):
-    "Draw a shared passage and its source side by side; gives the figure. Raises `ValueError` where nothing is shared."
+    "Draw a shared passage and its source side by side; gives the figure. Raises `ValueError` if nothing is shared."
     if copy['source'] < 0:
         raise ValueError('this piece shares no passage with training works: there is nothing to draw')
     if axes is None: axes = plt.subplots(1, 2, figsize=(13, 3.2), layout='constrained')[1]
@@ -339,9 +339,9 @@ def human_copying(
     n:int=256, # Clips, composers and works in turn
     level:float=.95, # Of the quantile
     seed:int=0, # Of the cuts
-    **kwargs, # As of `longest_copies`
+    **kwargs, # as in `longest_copies`
 ) -> pd.DataFrame: # As `longest_copies`, with `by` and `of_work` of the clip; `attrs['limit']` holds the quantiles
-    "What held-out works share with training works. Raises `ValueError` where no work of the split is long enough."
+    "What held-out works share with training works. Raises `ValueError` if no work of the split is long enough."
     cut, where = clips(corpus, length, split, per_piece=8, seed=seed)
     if not len(cut): raise ValueError(f'no piece of split {split!r} gives a clip of {length} tokens: use shorter clips')
     rows = stratified_order(where, seed=seed)[:n]
@@ -354,9 +354,9 @@ def human_copying(
 def prompt_echoes(
     pieces, # `Piece`s with prompts
     least:int=8, # Notes of a passage that counts towards `share`
-    **kwargs, # As of `longest_copies`
+    **kwargs, # as in `longest_copies`
 ) -> pd.DataFrame: # As `longest_copies`; `source` is the piece whose prompt it is
-    "What follows the prompts, searched for passages of the prompts. Raises `ValueError` where no piece has one."
+    "What follows the prompts, searched for passages of the prompts. Raises `ValueError` if no piece has one."
     prompts = [p.encoder.decode(p.ids[:p.prompt_len]) for p in pieces]
     if not any(map(len, prompts)): raise ValueError('no piece has a prompt: there is nothing to echo')
     about = pd.DataFrame({'piece': [f'the prompt of piece {i}' for i in range(len(prompts))]})

@@ -77,7 +77,7 @@ def indices(self:Corpus,
 # %% ../nbs/16_corpus.ipynb #5212f1b2
 @patch
 def sample(self:Corpus,
-    most:int, # At most so many
+    most:int, # At most this many
 ) -> list: # Rows of the manifest, evenly spread
     "A sample of the pieces, always the same."
     return np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int)).tolist() if len(self) else []
@@ -278,7 +278,7 @@ def toy_piece(
 # %% ../nbs/16_corpus.ipynb #0013
 def toy_corpus(
     n:int=24, # Pieces, the composers in turn
-    beats:int=64, # Length of a piece; about 5 tokens a beat
+    beats:int=64, # Length of a piece; about 5 tokens per beat
     seed:int=0, # Seed of the music
     encoder=None, # None: `NotewiseEncoder()`
     composers:tuple=('alto', 'basso'), # Names; each has its style, up to four
@@ -345,7 +345,7 @@ def clips(
     corpus:Corpus, # Pieces with a split
     length:int, # Tokens in a clip
     split:str=None, # 'train', 'valid', 'test'; None: all
-    per_piece:int=4, # At most so many of a piece
+    per_piece:int=4, # At most this many of a piece
     seed:int=0, # The clips of a piece depend on it and on the piece's row only
 ) -> tuple: # (n, length) uint16, and a DataFrame with columns piece, composer, work, start
     "Cut clips of equal length from the pieces of a split; pieces that are too short give none."

@@ -177,9 +177,9 @@ def real_clips(
     corpus:Corpus, # Pieces with a split
     split:str, # Clips come from the works of this split
     n:int=None, # Clips wanted; None for all
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # No clip begins before so many tokens
-    per_piece:int=32, # At most so many of a piece
+    per_piece:int=32, # At most this many of a piece
     seed:int=0, # Seed of cuts and choice
 ) -> tuple: # (n, length) uint16, and a DataFrame: piece (row of the manifest), composer and work
     "Clips of real pieces, cut as generated ones are; composers and works in turn. There may be fewer than `n`."
@@ -200,8 +200,8 @@ SPARE = 64 # tokens behind a passage: what a corruption may lose
 def passages(
     corpus:Corpus, # Pieces with a split
     split:str, # Of these works
-    n:int=None, # Passages wanted, repeated where there are fewer; None gives each once
-    length:int=256, # Tokens a clip
+    n:int=None, # Passages wanted, repeated if there are fewer; None gives each once
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # None begins before so many tokens
     seed:int=0, # Seed of places and choice
 ) -> pd.DataFrame: # Columns piece, step, composer, work; composers and works in turn
@@ -237,7 +237,7 @@ def corrupt_clips(
     places:pd.DataFrame, # From `passages`
     corruption, # A function as in `LADDERS`, or one for each place
     level, # Its level, or one for each place
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     seed:int=0, # Same seed, same random numbers at every level
 ) -> list: # (length,) uint16 by place; None where the corrupted music is too short
     "Corrupt pieces and cut clips from them."
@@ -261,13 +261,13 @@ def corrupted_clips(
     corpus:Corpus, # Pieces with a split
     split:str, # Clips come from the works of this split
     n:int, # Clips wanted; there may be fewer
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # None begins before so many tokens
     families:dict=TRAIN_CORRUPTIONS, # Corruptions by name
     levels:tuple=(0., 1.), # Lowest and highest
     seed:int=0, # Seed of everything
 ) -> tuple: # (n, length) uint16, and a DataFrame: piece, composer, work, corruption, level, label
-    "Spoilt clips, labelled `NO_COMPOSER` as often as their level says, else with the composer's name."
+    "corrupted clips, labelled `NO_COMPOSER` as often as their level says, else with the composer's name."
     places, chance = passages(corpus, split, n, length, prompt_tokens, seed), np.random.default_rng([seed, 2])
     names, level = np.resize(list(families), n), chance.uniform(*levels, n)
     chance.shuffle(names)

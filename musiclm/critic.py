@@ -7,6 +7,7 @@ __all__ = ['generated_clips', 'critic_clips', 'critic_learner', 'critic_scores',
            'piece_critic_scores', 'rank', 'best_of']
 
 # %% ../nbs/35_critic.ipynb #0003
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -56,11 +57,11 @@ def generated_clips(
     corpus:Corpus, # Gives the prompts
     split:str, # Prompts come from the works of this split
     n:int, # Clips wanted
-    length:int=256, # Tokens a clip
-    prompt_tokens:int=64, # Tokens a prompt
+    length:int=256, # tokens per clip
+    prompt_tokens:int=64, # tokens per prompt
     seed:int=0, # Seed of prompts, pieces and cuts
     given:tuple=None, # Prompts and their table, as `held_out_prompts` gives them; None: openings
-    **rule, # As of `sample`
+    **rule, # as in `sample`
 ) -> tuple: # (n, length) uint16, and a DataFrame: composer and work of the prompt
     "Clips of generated pieces; the prompt is removed. A piece that gives no clip is replaced by another."
     prompts, rows = given or held_out_prompts(corpus, split, n, prompt_tokens, seed)
@@ -91,9 +92,9 @@ def paired_real_clips(
     corpus:Corpus, # Pieces with a split
     split:str, # Of these works
     n:int=None, # Clips wanted; None for all. There may be fewer
-    length:int=256, # Tokens a clip
-    prompt_tokens:int=64, # Tokens a prompt at most, `xxbos` included
-    per_piece:int=32, # At most so many of a piece
+    length:int=256, # tokens per clip
+    prompt_tokens:int=64, # tokens per prompt at most, `xxbos` included
+    per_piece:int=32, # At most this many of a piece
     seed:int=0, # Seed of cuts and choice
 ) -> tuple: # Clips (n, length); n prompts, what stands before each; their table: piece, composer, work
     "Real clips, composers and works in turn, and prompts from which generated ones can go on from the same places."
@@ -114,8 +115,8 @@ def critic_clips(
     generators:dict, # Generators by name
     rules:dict, # Sampling rules by name: options of `sample`
     n:dict, # Fakes (and as many real clips) by split, as in `dict(train=600, valid=100, test=200)`
-    length:int=256, # Tokens a clip
-    prompt_tokens:int=64, # Tokens a prompt
+    length:int=256, # tokens per clip
+    prompt_tokens:int=64, # tokens per prompt
     seed:int=0, # Seed of everything
     progress=None, # Called with the number of sets made so far
     held_out=(), # Names of generators and rules that write for the test only
@@ -264,7 +265,7 @@ def pool(self:Critic, x): # (B, T) -> (B, pooled)
 
 # %% ../nbs/35_critic.ipynb #6fba5d54
 @patch
-def groups(self:Critic) -> list: # Of lists of parameters: the encoder, where there is one, and all else that learns
+def groups(self:Critic) -> list: # Of lists of parameters: the encoder, if there is one, and all else that learns
     "What `freeze` and `freeze_to` tell apart."
     lm = [] if self.lm is None else list(self.lm.parameters())
     kept = {id(p) for p in lm}
@@ -281,7 +282,7 @@ def make_critic(
     size:str='small', # 'tiny', 'small' or 'base'
     options:dict=None, # Options of the encoder's architecture
     reference:dict=None, # The `build` of a reference
-    **kwargs, # As of `Critic`
+    **kwargs, # as in `Critic`
 ) -> Critic:
     "A critic with random weights, those of the reference included."
     if size not in WIDTHS: raise ValueError(f'unknown size {size!r}: there are {", ".join(WIDTHS)}')
@@ -294,7 +295,7 @@ def make_critic(
 
 # %% ../nbs/35_critic.ipynb #c0d3a010
 @register('critic')
-def load_critic(about, vocab, encoding, path): # As of `BUILDERS`
+def load_critic(about, vocab, encoding, path): # as in `BUILDERS`
     "Read a critic, for `load_model`."
     names = ('arch', 'size', 'options', 'reference', 'pooling', 'n_emb', 'p', 'clip_length')
     return load_weights(make_critic(len(vocab), **{k: about[k] for k in names if k in about}), path)
@@ -317,50 +318,59 @@ def check_reference(
     reference, # A generator, or its `Learner`
     encoder, # Of the clips
 ): # The bare model
-    "Raise `ValueError` where a generator cannot listen to clips."
+    "Raise `ValueError` if a generator cannot listen to clips."
     model = unwrap_model(reference, 'generator')
     if not hasattr(model, 'features'): raise ValueError(f'a reference must be a network, not a {type(model).__name__}')
     if model.vocab != encoder.vocab: raise ValueError('the reference has another vocabulary than the clips')
     if model.encoding != encoder.config: raise ValueError('the reference reads another encoding than that of the clips')
     return model
 
+# %% ../nbs/35_critic.ipynb #cada4245
+@dataclass(frozen=True)
+class CriticOptions:
+    "Options of a critic's network."
+    pooling:str='concat' # Of the encoder: 'last' or 'concat'
+    n_emb:int=50 # Width of the embedding
+    p:float=.2 # Dropout of the head
+    options:dict=None # Options of the encoder that differ from those of the size
+    shuffle_start:bool=False # Shuffle the weights of `start` within each tensor
+    seed:int=0 # Seed of the shuffling
+
 # %% ../nbs/35_critic.ipynb #a9789bd6
 def critic_learner(
     dls, # From `classifier_dataloaders` with the labels 'fake' and 'real'
     arch:str=None, # A key of `ARCHS`, 'reader', 'roll_cnn'; None: of `start`, 'reader' with a reference, or 'awd_lstm'
     size:str=None, # 'tiny', 'small' or 'base'; None: that of `start`, else 'small'
-    pooling:str='concat', # Of the encoder: 'last' or 'concat'
     start=None, # A language model whose weights the encoder begins with
-    shuffle_start:bool=False, # Shuffle them within each tensor
-    reference=None, # A generator that did not see the real clips: the critic listens with it, as `lm_features` does
+    reference=None,
+                   # A generator that did not see the real clips; the critic reads its token statistics, see
+                   # `lm_features`
     lr:float=3e-3, # Peak learning rate
     wd:float=.05, # Decoupled weight decay
-    n_emb:int=50, # Width of the embedding
-    p:float=.2, # Dropout of the head
-    options:dict=None, # Options of the encoder that differ from those of the size
-    seed:int=0, # Of the shuffling
-    metrics=accuracy, # As of a `Learner`
+    metrics=accuracy, # Metrics of the `Learner`
     cbs=None, # Further callbacks
-    **kwargs, # Further arguments of `Learner`
+    **kwargs, # Fields of `CriticOptions`, and further arguments of `Learner`
 ) -> Learner:
-    "A `Learner` for a critic. Raises `ValueError` where labels, start or reference do not fit."
+    "A `Learner` for a critic. Raises `ValueError` if labels, start or reference do not fit."
+    o = CriticOptions(**{f.name: kwargs.pop(f.name) for f in fields(CriticOptions) if f.name in kwargs})
+    options = o.options
     if list(dls.labels) != ['fake', 'real']:
         raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
     check_arch(arch or 'reader', 'reader', 'roll_cnn')
     if arch == 'roll_cnn':
         if reference is not None: raise ValueError('roll_cnn reads no tokens, and cannot listen with a reference')
-        return clip_learner(dls, arch=arch, size=size, lr=lr, wd=wd, n_emb=n_emb, p=p, options=options, start=start,
+        return clip_learner(dls, arch=arch, size=size, lr=lr, wd=wd, n_emb=o.n_emb, p=o.p, options=options, start=start,
                             metrics=metrics, cbs=cbs, **kwargs)
     build = getattr(unwrap_model(start), 'build', {})
     if arch in (None, build.get('arch')): options = {**build.get('options', {}), **(options or {})}
     arch = arch or build.get('arch') or ('awd_lstm' if reference is None else 'reader')
     if reference is not None: reference = check_reference(reference, dls.encoder)
     model = make_critic(len(dls.encoder.vocab), arch, size or build.get('size', 'small'), options,
-                        getattr(reference, 'build', None), pooling=pooling, n_emb=n_emb, p=p,
+                        getattr(reference, 'build', None), pooling=o.pooling, n_emb=o.n_emb, p=o.p,
                         clip_length=len(dls.train_ds[0][0]))
     model.vocab, model.encoding = dls.encoder.vocab, dls.encoder.config
     if reference is not None: model.reference.load_state_dict(reference.state_dict())
-    if start is not None: load_start_weights(model, start, shuffle_start, seed)
+    if start is not None: load_start_weights(model, start, o.shuffle_start, o.seed)
     return Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, eps=1e-8), lr=lr, wd=wd,
                    moms=(.9, .9, .9), splitter=lambda m: m.groups(), metrics=metrics, cbs=[GradientClip(1.), *L(cbs)],
                    **kwargs)
@@ -400,7 +410,7 @@ def critic_scores(
     critic, # From `critic_learner`
     clips:np.ndarray, # (n, length) token ids
 ) -> np.ndarray: # (n,) probability that a person wrote the clip, calibrated
-    "What the critic thinks of clips; raises `ValueError` where it is no critic."
+    "What the critic thinks of clips; raises `ValueError` if it is no critic."
     return probabilities(critic, clips)[:, unwrap_model(critic, 'critic').labels.index('real')]
 
 # %% ../nbs/35_critic.ipynb #0014
@@ -505,7 +515,7 @@ def evaluate_critic(
 # %% ../nbs/35_critic.ipynb #0018
 def clips_of_pieces(
     pieces, # `Piece`s
-    length:int, # Tokens a clip
+    length:int, # tokens per clip
     per_piece:int=3, # Clips of each piece at most, spread from its prompt to its end
 ) -> tuple: # (n, length) uint16, and (n,) which pieces they are of
     "Cut clips from behind the prompts of pieces; those that end too soon give none. Raises `ValueError` if all do."
@@ -577,7 +587,7 @@ def best_of(
     max_copy:float=None, # Largest share of a piece's notes that copied passages may hold; None: half
     diverse:bool=True, # Let the prompts take turns
 ) -> list[Piece]: # Best first
-    """The pieces that the critic finds most real. Raises `ValueError` where there are fewer than `k`, or no copies to
+    """The pieces that the critic finds most real. Raises `ValueError` if there are fewer than `k`, or no copies to
     look for."""
     if not 1 <= k <= len(pieces): raise ValueError(f'cannot pick {k} of {len(pieces)} pieces')
     if copies is None and max_copy is not None:

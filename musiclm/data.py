@@ -140,7 +140,7 @@ class TokenBlock(TransformBlock):
 def lm_dataloaders(
     corpus:Corpus, # Pieces with a split
     bs:int=32, # Rows read side by side
-    seq_len:int=64, # Tokens a row and batch
+    seq_len:int=64, # tokens per row and batch
     semitones=(-5, 6), # Random transposition of training pieces; None leaves them as they are
     seed:int=0, # Seed of order and transposition
     valid:str='valid', # The split to validate on
@@ -168,12 +168,12 @@ def classifier_dataloaders(
     is_valid:np.ndarray, # (n,) bool: which clips validate
     encoder:Encoder, # The encoding of the clips
     classes=None, # Class names in the order of their indices; None sorts those there are
-    bs:int=64, # Clips a batch
+    bs:int=64, # clips per batch
     semitones=(-5, 6), # Random transposition of training clips; None leaves them as they are
     seed:int=0, # Seed of order and transposition
     device=None, # Where batches go
 ) -> DataLoaders: # `dls.encoder`, `dls.labels`
-    "DataLoaders of clips for a classifier; raises `ValueError` where a class has no clip to train on."
+    "DataLoaders of clips for a classifier; raises `ValueError` if a class has no clip to train on."
     labels, is_valid = np.asarray(labels, str), np.asarray(is_valid, bool)
     classes = sorted(set(labels.tolist())) if classes is None else list(classes)
     if missing := sorted(set(classes) - set(labels[~is_valid].tolist())):

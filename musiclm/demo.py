@@ -56,7 +56,7 @@ class DemoSettings:
     composer_epochs:int=10
     generator_size:str='small' # Of the AWD-LSTM
     generator_epochs:int=4
-    generator_bs:int=32 # Rows a batch
+    generator_bs:int=32 # rows per batch
     score_clips:int=64 # Clips that the score callback writes each epoch
     ngram_order:int=8 # Highest order that is tried
     n_pieces:int=100 # Pieces to generate
@@ -189,7 +189,7 @@ def run_generator(self:Demo):
 # %% ../nbs/45_demo.ipynb #a361839a
 @patch
 def run_pretrained(self:Demo):
-    "Instead of training: what the ready models are worth on works that they never saw."
+    "Instead of training: what the pretrained models are worth on works that they never saw."
     s, c = self.settings, self.corpus
     clips, info = real_clips(c, 'test', s.judge_clips, s.clip_length, s.prompt_tokens, seed=s.seed)
     composer, generator = evaluate_composer(predict(self.judge, clips).given, info,
@@ -345,7 +345,7 @@ def run_page(self:Demo):
     return {}
 
 # %% ../nbs/45_demo.ipynb #43c4b3a7
-# seconds of the full demo's stages on two cores, and of those that start from ready models
+# seconds of the full demo's stages on two cores, and of those that start from pretrained models
 STAGES = {'corpus': 75, 'composer': 60, 'generator': 200, 'ngrams': 30, 'pieces': 8, 'critic': 70,
           'judgement': 20, 'page': 60}
 
@@ -357,7 +357,7 @@ def open_work(
     out:Path, # Folder of the result
     settings:DemoSettings,
 ) -> Path: # Folder of the stages, beside it
-    "Where a run works; what one with the same settings left there is kept. Raises `ValueError` where it may not."
+    "Where a run works; what one with the same settings left there is kept. Raises `ValueError` if it may not."
     if out.exists() and not (out/'metrics.json').is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f'{out} exists and is not the result of a demo: choose another place with --out')
     work, mark = out.with_name(f'.{out.name}.partial'), json.dumps([__version__, dataclasses.asdict(settings)])
@@ -377,7 +377,7 @@ def run_demo(
     quiet:bool=False, # Show nothing
     make_corpus=None, # Function of the settings that gives the corpus; None is the built-in one
 ) -> Path: # The listening page
-    "The whole loop. Raises `ValueError` where the result cannot be written."
+    "The whole loop. Raises `ValueError` if the result cannot be written."
     out, settings = Path(out), settings or DemoSettings()
     stages = PRETRAINED_STAGES if settings.pretrained else STAGES
     work, pace = open_work(out, settings), StageProgress(stages, quiet)

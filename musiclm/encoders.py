@@ -30,7 +30,7 @@ MOST_TOKENS = 1 << 16 # ids are uint16
 
 # %% ../nbs/14_encoders.ipynb #3ee6ddef
 def need_miditok():
-    "The package MidiTok; raises `ValueError` where it is missing."
+    "The package MidiTok; raises `ValueError` if it is missing."
     try: import miditok
     except ImportError: raise ValueError('this encoding needs MidiTok: pip install musiclm[miditok]') from None
     return miditok
@@ -85,7 +85,7 @@ def check_tokenizer(
 def read_tokenizer(
     text:str, # What `tokenizer_text` wrote
 ): # A tokenizer
-    "Make a tokenizer again from its parameters; raises `ValueError` where they make none. Runs no code from the text."
+    "Make a tokenizer again from its parameters; raises `ValueError` if they make none. Runs no code from the text."
     try: about = json.loads(text)
     except ValueError: raise ValueError('the parameters of the tokenizer are not JSON') from None
     check_tokenizer(about)
@@ -106,7 +106,7 @@ def encoding_of(
     tokenizer, # Of MidiTok
     parts:tuple=('v', 'p'), # Names of the parts
 ) -> EncodingConfig:
-    "The options of an encoding by a tokenizer; raises `ValueError` where it cannot stand for one."
+    "The options of an encoding by a tokenizer; raises `ValueError` if it cannot stand for one."
     c, text = tokenizer.config, tokenizer_text(tokenizer)
     if tokenizer.one_token_stream and not set(PROGRAMS[:len(parts)]) <= set(c.programs):
         raise ValueError(f'the tokenizer must know the programs {PROGRAMS[:len(parts)]} of the parts {tuple(parts)}')
@@ -213,7 +213,7 @@ def encode(self:MidiTokEncoder,
     notes:pd.DataFrame, # Note table
     lead:int=0, # Steps before its first note
 ) -> np.ndarray: # Token ids, uint16, from `xxbos` to `xxeos`
-    "Encode a note table; raises `ValueError` where its grid or parts do not fit the encoding."
+    "Encode a note table; raises `ValueError` if its grid or parts do not fit the encoding."
     notes = self.normal(notes)
     if not len(notes): return np.array([BOS, EOS], np.uint16)
     seq = self.tokenizer.encode(self.to_score(notes, lead))
@@ -358,7 +358,7 @@ def normalise(self:MidiTokEncoder,
 # %% ../nbs/14_encoders.ipynb #e6094086
 def miditok_encoder(
     name:str='REMI', # One of `TOKENIZERS`
-    steps_per_beat:int=12, # Grid steps a quarter note
+    steps_per_beat:int=12, # grid steps per quarter note
     parts:tuple=('v', 'p'), # Names of the parts
     longest:int=16, # Longest single duration or time shift, in beats
     **config, # As of MidiTok's `TokenizerConfig`, to differ from these defaults
@@ -383,7 +383,7 @@ def again(self:MidiTokEncoder,
 def transposition(self:MidiTokEncoder,
     semitones:int, # Upwards; negative is down
 ) -> np.ndarray: # For each token id the transposed id, or 0 (`xxpad`) where the pitch would leave the range; or None
-    "The look-up table that transposes tokens; None where there is none: with BPE, and where chords are tokens."
+    "The look-up table that transposes tokens; None if there is none: with BPE, and where chords are tokens."
     if self.tokenizer.is_trained or self.tokenizer.config.use_chords: return None
     if semitones in self.moved: return self.moved[semitones]
     table = np.arange(len(self.vocab))
@@ -528,7 +528,7 @@ def train_bpe(
     tables, # Note tables of the training split
     vocab_size:int, # Tokens wanted, MidiTok's special tokens included
 ) -> MidiTokEncoder: # With a trained tokenizer; its vocabulary is smaller where the music has fewer pairs
-    "Learn a BPE of a tokenizer's tokens; raises `ValueError` where the vocabulary would not grow."
+    "Learn a BPE of a tokenizer's tokens; raises `ValueError` if the vocabulary would not grow."
     tokenizer = read_tokenizer(encoder.config.tokenizer)
     if vocab_size <= len(tokenizer.vocab) or vocab_size > MOST_TOKENS:
         raise ValueError(f'a BPE vocabulary has more than the {len(tokenizer.vocab)} tokens that it joins '
@@ -546,7 +546,7 @@ def make_encoder(
     config:EncodingConfig, # Options
     itos=None, # Vocabulary, needed by the chordwise scheme only
 ): # `NotewiseEncoder`, `ChordwiseEncoder`, `MidiTokEncoder`, or what `OWN_ENCODERS` has
-    "The encoder of a configuration; raises `ValueError` where a stored vocabulary is not the one it should have."
+    "The encoder of a configuration; raises `ValueError` if a stored vocabulary is not the one it should have."
     if config.scheme == 'chordwise': return ChordwiseEncoder(config, itos)
     known = dict(notewise=NotewiseEncoder, miditok=MidiTokEncoder, **OWN_ENCODERS)
     encoder = known[config.scheme](config=config)

@@ -205,7 +205,7 @@ def read_checkpoint(
 # %% ../nbs/23_generator.ipynb #210d77e4
 @patch
 def resume(self:Checkpoints) -> int: # The epoch to begin with
-    "Go on from the last checkpoint, if there is one; raises `ValueError` where it is of another training."
+    "Go on from the last checkpoint, if there is one; raises `ValueError` if it is of another training."
     check_output_folder(self.folder/'epoch-00000', 'training.json')
     if not (found := self.found()): return 0
     try: old = json.loads((found[-1]/'training.json').read_text())['settings']
@@ -271,7 +271,7 @@ class GeneratorLearner(Learner):
 # %% ../nbs/23_generator.ipynb #c0683214
 @contextmanager
 def process_group():
-    """Gives the rank of this process among those that a launcher started (0 where there is none), and leaves them at
+    """Gives the rank of this process among those that a launcher started (0 if there is none), and leaves them at
     the end."""
     if num_distrib() > 1:
         try: from accelerate import PartialState
@@ -287,7 +287,7 @@ def process_group():
 def distributed_context(
     learn:Learner, # Of `generator_learner`, in each process of a `process_group`
 ):
-    "Within it, fits average the gradients of all processes; where there is one, nothing changes."
+    "Within it, fits average the gradients of all processes; if there is one, nothing changes."
     if num_distrib() <= 1: yield learn
     else:
         import fastai.distributed # patches `distrib_ctx` into `Learner`; it cannot be imported without accelerate
@@ -333,7 +333,7 @@ def check_same_vocab(
     says:str='the generator to start from reads other tokens than the corpus has ({}): encode the music as it wants it',
     composers:bool=True, # Must they know the same composers, too? Their tokens are in no clip
 ):
-    "Raise `ValueError` where a model reads other tokens than those; `says` is what, with {} for the difference."
+    "Raise `ValueError` if a model reads other tokens than those; `says` is what, with {} for the difference."
     ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json())
                     for o in (model.encoding, encoding))
     differ = [f'{k} {ours.get(k)} against {theirs.get(k)}' for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
@@ -349,7 +349,7 @@ def make_or_load_model(
     size:str,
     options:dict,
 ): # A copy
-    "The model that a fine-tuning starts with; raises `ValueError` where it is not the one wanted."
+    "The model that a fine-tuning starts with; raises `ValueError` if it is not the one wanted."
     old = unwrap_model(load_model(start) if isinstance(start, (str, Path)) else start)
     if getattr(old, 'build', {}).get('kind') != 'generator' or not isinstance(old, torch.nn.Module):
         raise ValueError(f'fine-tuning starts from a generator that can be trained, not from {type(old).__name__}')

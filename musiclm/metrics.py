@@ -568,7 +568,7 @@ def structure_indicators(
     notes:pd.DataFrame, # Note table
     lengths:dict=None, # Bars of a passage, by name; None: `STRUCTURE`
     beats_per_bar:int=4, # Length of a bar
-) -> dict[str, float]: # 0 nothing comes again ... 1 all does; NaN where there are fewer than two passages
+) -> dict[str, float]: # 0 nothing comes again ... 1 all does; NaN if there are fewer than two passages
     "How like each passage is to the nearest one that it does not overlap, by length (after Wu & Yang 2020)."
     same, out = bar_similarity(notes, beats_per_bar), {}
     for name, w in (lengths or STRUCTURE).items():
@@ -584,7 +584,7 @@ def structure_indicators(
 # %% ../nbs/30_metrics.ipynb #63651bdd
 def describe_structure(
     tables, # Note tables
-    **kwargs, # As of `structure_indicators`
+    **kwargs, # as in `structure_indicators`
 ) -> pd.DataFrame: # One row a table
     "The `structure_indicators` of many note tables."
     return pd.DataFrame([structure_indicators(t, **kwargs) for t in tables],

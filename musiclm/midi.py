@@ -22,7 +22,7 @@ MAX_BYTES = 64 << 20  # of one score, unpacked; a symphony is under 4 MB
 def read_bytes(
     path, # A score
 ) -> bytes:
-    "All of a file; raises `ScoreError` where there is none, or one too large."
+    "All of a file; raises `ScoreError` if there is none, or one too large."
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY',
                                                    0)) # half the time of `open`, which counts for small files
@@ -148,13 +148,13 @@ class Tracks(NamedTuple):
     pitch: np.ndarray
     velocity: np.ndarray # As the file has it
     unit: int # Ticks in a beat; 1 where times are in beats
-    tempos: list # (time, beats a minute) of every change
+    tempos: list # (time, beats per minute) of every change
     info: dict # What else reading found out
 
 # %% ../nbs/01_midi.ipynb #0022
 def midi_tempos(
     score, # A symusic score
-) -> list: # (tick, beats a minute); absurd tempos are brought within 4 to 1,000
+) -> list: # (tick, beats per minute); absurd tempos are brought within 4 to 1,000
     "The changes of tempo in a MIDI file."
     return [(t.time, float(np.clip(6e7/max(t.mspq, 1), 4, 1000))) for t in score.tempos]
 
@@ -164,7 +164,7 @@ parse_midi = symusic.core.ScoreTick.from_midi # what `symusic.Score.from_midi` c
 # %% ../nbs/01_midi.ipynb #34aa3caf
 def midi_tracks(
     path, # A MIDI file
-    tempos:bool=True, # Look for tempos? They take time where there are many
+    tempos:bool=True, # Look for tempos? They take time if there are many
 ) -> Tracks:
     "Read a MIDI file; raises `ScoreError`."
     raw, frames = repair_midi(read_bytes(path), path)
@@ -197,9 +197,9 @@ class NoteColumns(NamedTuple):
 def in_seconds(
     times:np.ndarray, # Ticks or beats
     unit, # Ticks in a beat; 1 for beats
-    tempos:list, # (time, beats a minute)
+    tempos:list, # (time, beats per minute)
 ) -> np.ndarray: # float
-    "When things sound; until the first tempo it is 120 beats a minute."
+    "When things sound; until the first tempo it is 120 beats per minute."
     at, bpm = np.array([(0, 120.), *sorted(tempos, key=lambda t: t[0])]).T
     rate = 60/(bpm*unit)
     begins = np.concatenate([[0.], np.cumsum(np.diff(at)*rate[:-1])])

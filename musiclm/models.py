@@ -59,7 +59,7 @@ def unwrap_model(
     model, # A module, a fastai `Learner`, or an n-gram model
     kind:str=None, # What it must be: 'generator', 'classifier' or 'critic'
 ): # The model itself
-    "The model of a `Learner`, or the model as it is; raises `ValueError` where it is of another kind."
+    "The model of a `Learner`, or the model as it is; raises `ValueError` if it is of another kind."
     model = getattr(model, 'model', model)
     if isinstance(model, nn.parallel.DistributedDataParallel): model = model.module
     labels = getattr(model, 'labels', ())
@@ -163,7 +163,7 @@ def save_model(
     dtype=None, # 'bf16': weights in half the room; None: as they are
     **card, # What else is worth knowing: data, figures, licence (JSON), as in `model_card`
 ) -> Path: # The folder
-    "Write a model: weights as safetensors, all else as JSON, and a card; raises `ValueError` where that can't be."
+    "Write a model: weights as safetensors, all else as JSON, and a card; raises `ValueError` if that can't be."
     model = unwrap_model(model)
     if dtype not in (None, 'bf16', torch.bfloat16): raise ValueError(f'dtype must be None or bf16, not {dtype!r}')
     with atomic_folder(dir, 'model.json') as new:
@@ -178,7 +178,7 @@ PRETRAINED = dict(generator='lstm-small', composer='composer', critic='critic')
 
 # %% ../nbs/21_models.ipynb #7d554826
 def pretrained_folder() -> Path:
-    "Where the ready models stand: in the installed package, or in the source tree."
+    "Where the pretrained models stand: in the installed package, or in the source tree."
     try: return Path(str(resources.files('musiclm.pretrained')))
     except ModuleNotFoundError: return Path(str(resources.files('musiclm'))).parent/'data'/'pretrained'
 
@@ -189,18 +189,18 @@ def pretrained_models() -> list[str]:
 
 # %% ../nbs/21_models.ipynb #b3149391
 def model_folder(
-    name, # A folder, or the name of a ready model
-) -> Path: # The folder; a ready model only where there is no folder of its name
+    name, # A folder, or the name of a pretrained model
+) -> Path: # The folder; a pretrained model only where there is no folder of its name
     "Where a model stands."
     ready = not Path(name).exists() and str(name) in pretrained_models()
     return pretrained_folder()/str(name) if ready else Path(name)
 
 # %% ../nbs/21_models.ipynb #0366e470
 def load_model(
-    dir, # What `save_model` wrote, or the name of a ready model
+    dir, # What `save_model` wrote, or the name of a pretrained model
     device='cpu', # Where the model goes
 ): # A module in evaluation mode with `.vocab`, `.encoding`, `.card`, and for classifiers `.labels` and `.temperature`
-    "Read a model; raises `ValueError` where there is none, or one of another kind or version."
+    "Read a model; Raises `ValueError` if there is none, or one of another kind or version."
     dir = model_folder(dir)
     if not (dir/'model.json').is_file():
         ready = f'; ready ones: {", ".join(pretrained_models())}' if pretrained_models() else ''
@@ -245,9 +245,9 @@ def push_to_hub(
     message:str=None, # Of the commit
     token:str=None, # Of the account; None: that of `hf auth login`
     endpoint:str=None, # Another Hub; None: huggingface.co, or HF_ENDPOINT
-    **saving, # As of `save_model`, where a model is given: dtype and the card
+    **saving, # as in `save_model`, where a model is given: dtype and the card
 ) -> str: # Address of the commit
-    "Put a model on the Hugging Face Hub. Raises `ValueError` where that can't be."
+    "Put a model on the Hugging Face Hub. Raises `ValueError` if that can't be."
     with hub(repo_id) as hf, tempfile.TemporaryDirectory() as spare:
         if isinstance(model, (str, Path)): load_model(folder := model_folder(model)) # or says what is wrong with it
         else: folder = save_model(model, Path(spare)/'model', **{**getattr(unwrap_model(model), 'card', {}), **saving})
@@ -265,8 +265,8 @@ def from_hub(
     cache_dir=None, # Where files are kept; None: the cache of huggingface_hub
     token:str=None, # For a private repository
     endpoint:str=None, # Another Hub; None: huggingface.co, or HF_ENDPOINT
-): # As of `load_model`
-    "Read a model from the Hugging Face Hub. Raises `ValueError` where there is none."
+): # as in `load_model`
+    "Read a model from the Hugging Face Hub. Raises `ValueError` if there is none."
     with hub(repo_id) as hf:
         folder = hf.snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, token=token, endpoint=endpoint,
                                       allow_patterns=FILES)

@@ -137,7 +137,7 @@ def to_music21(
     notes:pd.DataFrame, # A note table
     title:str='', # Above the first bar
 ): # A score of music21
-    "A note table as a score: violin, piano, others as cellos. Raises `ValueError` where there are no notes."
+    "A note table as a score: violin, piano, others as cellos. Raises `ValueError` if there are no notes."
     from music21 import clef, instrument, layout, metadata, stream
     if not len(notes): raise ValueError('no notes to print')
     beat, sharps, score = notes.attrs.get('steps_per_beat', 12), best_signature(notes), stream.Score()

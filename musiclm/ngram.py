@@ -127,7 +127,7 @@ def of(
     cls:NGram,
     corpus, # A `Corpus` with a split
     order:int=8, # Highest order
-    **kwargs, # As of `NGram.fit`
+    **kwargs, # as in `NGram.fit`
 ) -> NGram:
     "Count the n-grams of a corpus's training works."
     return cls.fit([corpus.tokens(i) for i in corpus.indices('train')], corpus.vocab, corpus.encoder.config,

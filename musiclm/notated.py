@@ -139,7 +139,7 @@ def part_bars(
 def score_tempos(
     parts:list, # music21 parts
     starts:np.ndarray, # Where each bar begins, in beats
-) -> list: # (beat, quarter notes a minute)
+) -> list: # (beat, quarter notes per minute)
     "The tempos that a score gives as numbers; a word such as Allegro gives none."
     from music21 import tempo
     marks = [(starts[i] + float(bar.elementOffset(m)), m.getQuarterBPM()) for part in parts for i,
@@ -360,7 +360,7 @@ def unpack_member(
 def xml_root(
     path, # Where it comes from
     raw:bytes, # A file of XML
-): # The root element; raises `ScoreError` where it is broken, too large, or defines entities
+): # The root element; raises `ScoreError` if it is broken, too large, or defines entities
     "Parse XML from nobody knows where."
     if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} tags: no score')
     if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
@@ -387,7 +387,7 @@ def by_parts(
 def bounded_xml(
     path,
     root, # Root element of a file of XML
-): # Root element of a score by parts; raises `ScoreError` where it is none, or too large
+): # Root element of a score by parts; raises `ScoreError` if it is none, or too large
     "Refuse XML that is no score, or a larger one than any."
     if root.tag == 'score-timewise': root = by_parts(root)
     if root.tag != 'score-partwise': raise ScoreError(path, f'not MusicXML: it holds <{root.tag}>')

@@ -125,7 +125,7 @@ def check_output_folder(
     path, # Where a folder shall be
     mark:str, # File that marks a folder that may be replaced
 ):
-    "Raise `ValueError` where something else is, or where nothing can be written."
+    "Raise `ValueError` if something else is, or where nothing can be written."
     path = Path(path)
     if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f'{path} exists and holds something else (no {mark}): choose another place')
@@ -153,7 +153,7 @@ def atomic_folder(
     path, # Where the folder shall be; missing folders above it are made
     mark:str, # File that it will hold, and that a folder must hold to be replaced
 ):
-    "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` where that can't be."
+    "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` if that can't be."
     path = Path(path).resolve()
     check_output_folder(path, mark)
     new = path.with_name(f'.{path.name}.new{os.getpid()}')
@@ -245,7 +245,7 @@ def to_grid(
     unit, # Ticks in a beat; 1 for beats
     steps_per_beat:int, # Grid steps in a beat
     max_gap=64, # Beats; longer stretches without an event are shortened; None keeps them
-    tempos=(), # (time, beats a minute) of every change of tempo, times in the same unit
+    tempos=(), # (time, beats per minute) of every change of tempo, times in the same unit
     path='', # Of the score, for messages
 ) -> tuple: # onset and duration in steps, and a dict of what was done, with the tempos in steps
     """Round times to the grid, cut leading silence, shorten long gaps; raises `ScoreError` on what is longer than
@@ -268,12 +268,12 @@ def to_grid(
 
 # %% ../nbs/00_notes.ipynb #52c68de2
 def tempos_on_grid(
-    tempos, # (time, beats a minute)
+    tempos, # (time, beats per minute)
     unit, # Ticks in a beat; 1 for beats
     steps_per_beat:int,
     lead:int=0, # Steps of silence that were cut
     place=None, # Where steps went when gaps were shortened
-) -> list: # (step, beats a minute), the first at step 0, none twice
+) -> list: # (step, beats per minute), the first at step 0, none twice
     "Tempos from step 0 on: of what lies at one step, or before the first, the last counts; before any, 120 is meant."
     if not len(tempos): return [(0, 120.)]
     times, speeds = zip(*sorted(tempos, key=lambda t: t[0]))

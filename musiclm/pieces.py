@@ -125,7 +125,7 @@ def gather_pieces(
 # %% ../nbs/24_pieces.ipynb #1ae1969f
 def stratified_order(
     table:pd.DataFrame, # Rows with the columns `composer` and `work`
-    n:int=None, # Rows wanted, repeated where there are fewer; None gives each row once
+    n:int=None, # Rows wanted, repeated if there are fewer; None gives each row once
     seed:int=0, # Seed of the choice
 ) -> np.ndarray: # Positions in the table
     "Order rows round-robin over composers, and over the works of each composer."

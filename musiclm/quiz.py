@@ -36,7 +36,7 @@ from .report import check_page_place, render
 
 # %% ../nbs/42_quiz.ipynb #03ccb132
 def clip_end(
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # Tokens of the opening
 ) -> int: # Tokens
     "How long a piece must be to give a clip that does not reach its end."
@@ -45,7 +45,7 @@ def clip_end(
 # %% ../nbs/42_quiz.ipynb #08fca135
 def held_out_works(
     corpus:Corpus, # Pieces with a split
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # Tokens of the opening
     seed:int=0, # Seed of the choice
 ) -> pd.DataFrame: # Rows of the manifest
@@ -70,12 +70,12 @@ def generated_pieces(
     generators:dict, # Generators by name
     corpus:Corpus, # Its test works give the openings
     n:int=10, # Pieces, the generators in turn
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # Tokens of the opening
     seed:int=0, # Seed of everything
-    **rule, # As of `sample`
+    **rule, # as in `sample`
 ) -> list[Piece]: # `info` names generator, and composer and work of the opening
-    "Pieces that go on from openings of different works. Raises `ValueError` where there are too few works."
+    "Pieces that go on from openings of different works. Raises `ValueError` if there are too few works."
     if other := [k for k, m in generators.items() if unwrap_model(m, 'generator').vocab != corpus.vocab]:
         raise ValueError(f'the store has another vocabulary than generator {other[0]}')
     rows = list(held_out_works(corpus, length, prompt_tokens, seed).itertuples())
@@ -134,7 +134,7 @@ def demo_pieces(
 def real_pieces(
     corpus:Corpus, # Its test works
     generated:list, # Generated `Piece`s, from `generated_pieces` or others
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     prompt_tokens:int=64, # Tokens of the opening
     seed:int=0, # Seed of the choice
 ) -> list[Piece]: # As many as there are works for, no more than generated ones
@@ -165,11 +165,11 @@ def round_robin(
 def cut_clips(
     pieces:list, # `Piece`s, in the order in which to take them
     n:int, # Clips wanted
-    length:int, # Tokens a clip
+    length:int, # tokens per clip
     chance, # Random generator
     works:set, # Of which there are clips already; those of the new ones are added
 ) -> list[tuple]: # (`Piece`, token ids) of each
-    "Cut a clip from each of some pieces, none of a work that has one; raises `ValueError` where there are too few."
+    "Cut a clip from each of some pieces, none of a work that has one; raises `ValueError` if there are too few."
     found, twice = [], 0
     for k, p in enumerate(pieces):
         start, info = p.prompt_len + int(chance.integers(MARGIN//2)), p.info
@@ -200,7 +200,7 @@ def quiz_clips(
     real:list, # `Piece`s by people
     generated:list, # `Piece`s by generators, named in `info['generator']`
     n:int=20, # Clips, half of them human
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     seed:int=0, # Seed of choice, cuts and order
 ) -> list[dict]: # In the quiz's order: truth, source, composer, work, tokens (as text); and notes
     "Choose and cut the clips of a quiz."
@@ -216,7 +216,7 @@ def quiz_clip(
     piece:Piece, # Whose clip it is
     ids:np.ndarray, # Tokens of the clip
     human:bool, # Is it by a person?
-) -> dict: # As of `quiz_clips`
+) -> dict: # as in `quiz_clips`
     "What is to be known of a clip, and its notes as they are played: equally loud, without tempos of their own."
     notes, info = piece.encoder.decode(ids).assign(velocity=64), piece.info
     notes.attrs.pop('tempos', None)
@@ -228,7 +228,7 @@ def quiz_clip(
 # %% ../nbs/42_quiz.ipynb #008cdf0a
 def clip_sounds(
     clips:list, # From `quiz_clips`
-    bpm:float=100., # Quarter notes a minute
+    bpm:float=100., # Quarter notes per minute
     soundfont:str=None, # A SoundFont 2 file; None is the one of pretty_midi
     workers:int=None, # Threads; the number of cores when None
 ) -> tuple: # MP3 files, all of one size; seconds that each sounds
@@ -286,16 +286,16 @@ def quiz_html(
 def make_quiz(
     real:list, # `Piece`s by people, prompts (here: openings) not played; from `real_pieces` or others
     generated:list, # `Piece`s by generators; `info['generator']` names them
-    path, # The page; the key stands beside it, as `quiz.key.json` beside `quiz.html`
+    path, # The page; the key is beside it, as `quiz.key.json` beside `quiz.html`
     n:int=20, # Clips, half of them human
-    length:int=256, # Tokens a clip
+    length:int=256, # tokens per clip
     seed:int=0, # Seed of choice, cuts and order
-    bpm:float=100., # Quarter notes a minute
+    bpm:float=100., # Quarter notes per minute
     title:str='Human or machine?', # Of the page
     soundfont:str=None, # A SoundFont 2 file; None is the one of pretty_midi
     workers:int=None, # Threads; the number of cores when None
 ) -> Path: # The page
-    "Write a blind test and its key. Raises `ValueError` where pieces are too few or too short."
+    "Write a blind test and its key. Raises `ValueError` if pieces are too few or too short."
     path = Path(path)
     check_page_place(path)
     if len({(p.encoder.config, tuple(p.encoder.vocab.itos)) for p in [*real, *generated]}) > 1:
@@ -311,7 +311,7 @@ def answer_rows(
     data:dict, # What a file holds
     keys:dict, # Keys by the name of the quiz
 ) -> list[dict]: # A row an answer
-    "The answers of one listener; raises `ValueError` where they are none."
+    "The answers of one listener; raises `ValueError` if they are none."
     if not isinstance(data, dict) or data.get('kind') != 'musiclm answers':
         raise ValueError('no answers to a quiz of musiclm')
     try:
@@ -335,7 +335,7 @@ def answer_rows(
 def read_answers(
     paths:list, # Files of answers, and keys among them
 ) -> tuple: # Table of answers; keys by the name of the quiz; a line on each file passed over
-    "Read what listeners sent. Raises `ValueError` where nothing can be read."
+    "Read what listeners sent. Raises `ValueError` if nothing can be read."
     loaded, keys, rows, bad, heard = [], {}, [], [], set()
     for path in paths:
         try: data = json.loads(Path(path).read_text(encoding='utf-8'))

@@ -75,7 +75,7 @@ def steps_per_beat(
 def seconds_at(
     notes:pd.DataFrame, # Note table
     steps, # Grid steps: a number or an array
-    bpm:float=None, # Quarter notes a minute; None: as the table's `attrs['tempos']` say, else 120
+    bpm:float=None, # Quarter notes per minute; None: as the table's `attrs['tempos']` say, else 120
 ): # float, or an array of them
     "When a step is played."
     tempos = [(0, bpm)] if bpm else notes.attrs.get('tempos', ())
@@ -292,12 +292,12 @@ def note_sound(
 # %% ../nbs/05_show.ipynb #001e
 def render_audio(
     notes:pd.DataFrame, # Note table; part 0 is played by a violin, others by a piano
-    bpm:float=None, # Quarter notes a minute; None: the table's own tempos, else 120
+    bpm:float=None, # Quarter notes per minute; None: the table's own tempos, else 120
     sample_rate:int=16000, # Samples a second
     soundfont:str=None, # A SoundFont 2 file; None is the one of pretty_midi
     max_seconds:float=None, # Play no more than this, and fade out
 ) -> np.ndarray: # float32, mono, within ±1: the music's length and a second to ring out
-    "Play a note table. Raises ValueError where no SoundFont is found."
+    "Play a note table. Raises `ValueError` if no SoundFont is found."
     ring, (onsets, durations, pitches, velocities, parts) = .35, table_rows(notes)
     begins, ends = (seconds_at(notes, t, bpm) for t in (onsets, onsets + durations))
     seconds = min(ends.max(initial=0), max_seconds or np.inf)
@@ -340,7 +340,7 @@ def data_uri(
 # %% ../nbs/05_show.ipynb #c5b3553c
 def audio_html(
     notes:pd.DataFrame, # Note table
-    bpm:float=None, # Quarter notes a minute; None: the table's own tempos, else 120
+    bpm:float=None, # Quarter notes per minute; None: the table's own tempos, else 120
     kbps:int=32, # Size against quality
     label:str='Play the piece', # For people who do not see it
     **kwargs, # Further arguments of `render_audio`
@@ -355,7 +355,7 @@ def display_html(
     notes:pd.DataFrame, # Note table
     prompt_steps:int=None, # Shaded up to this grid step
     title:str='', # Printed above
-    bpm:float=None, # Quarter notes a minute; None: the table's own tempos, else 120
+    bpm:float=None, # Quarter notes per minute; None: the table's own tempos, else 120
     audio:bool=True, # Add a player?
     kbps:int=32, # Size of the audio against its quality
 ) -> str: # HTML: title, piano roll with its legend, player
@@ -401,7 +401,7 @@ def plot_histograms(
 
 # %% ../nbs/05_show.ipynb #0028
 def plot_curves(
-    history, # List of one dict an epoch, or a DataFrame: column `epoch` and numbers
+    history, # List of one dict per epoch, or a DataFrame: column `epoch` and numbers
     columns:list=None, # Which columns; all numeric ones when None
 ):
     "Draw a training history: losses in one panel, every other figure in its own; gives the figure."

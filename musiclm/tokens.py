@@ -50,7 +50,7 @@ def columns(
     notes:pd.DataFrame, # Note table
     config:EncodingConfig, # Options
 ) -> tuple: # `onset, duration, pitch, part, velocity` as int64 arrays, and the tempos
-    "What the encoder looks at; raises `ValueError` where the grid or the parts do not fit."
+    "What the encoder looks at; raises `ValueError` if the grid or the parts do not fit."
     spb = notes.attrs.get('steps_per_beat', config.steps_per_beat)
     if spb != config.steps_per_beat:
         raise ValueError(f'the notes lie on a grid of {spb} steps a beat and the encoding on {config.steps_per_beat}: '
@@ -126,18 +126,18 @@ def normal_events(
 
 # %% ../nbs/11_tokens.ipynb #9bec90f0
 def from_first(
-    tempos, # (step, beats a minute)
+    tempos, # (step, beats per minute)
     onset:np.ndarray, # First steps of the notes
-) -> list: # The same, counted from the first note; none where there are no notes
+) -> list: # The same, counted from the first note; none if there are no notes
     "Tempos that go with notes that are moved to step 0."
     return [(step - int(onset.min()), bpm) for step, bpm in tempos] if len(onset) else []
 
 # %% ../nbs/11_tokens.ipynb #13fc2d1b
 def tempo_changes(
-    tempos, # (step, beats a minute)
+    tempos, # (step, beats per minute)
     length:int, # Steps to the last end
     bins:int, # Classes of tempo
-) -> list: # (step, class) of every change from 120 beats a minute on
+) -> list: # (step, class) of every change from 120 beats per minute on
     "What the encoding keeps of a list of tempos: of each step the last, as its class, up to the last end."
     by_step = {}
     for step, bpm in sorted(tempos, key=lambda t: t[0]): by_step[max(int(step), 0)] = tempo_class(bins, bpm)
@@ -187,7 +187,7 @@ def normal_notes(
 def tempos_of(
     changes:list, # (step, class)
     bins:int, # Classes of tempo
-) -> list: # (step, beats a minute), the first at step 0
+) -> list: # (step, beats per minute), the first at step 0
     "Tempos as a note table has them."
     levels = tempo_levels(bins)
     if not changes or changes[0][0] > 0: changes = [(0, tempo_class(bins, 120)), *changes]
@@ -230,7 +230,7 @@ def name_composer(self:Encoder,
     ids:np.ndarray, # Token ids of a piece that names none
     composer, # A name, or None
 ) -> np.ndarray: # Token ids, uint16
-    "Put the token of a composer behind `xxbos`; where there is none, the ids stay as they are."
+    "Put the token of a composer behind `xxbos`; if there is none, the ids stay as they are."
     return np.r_[self.opening(composer), ids[1:]] if self.find_composer(composer) else ids
 
 # %% ../nbs/11_tokens.ipynb #0017
@@ -282,7 +282,7 @@ def levels(self:NotewiseEncoder,
 def encode(self:NotewiseEncoder,
     notes:pd.DataFrame, # Note table
 ) -> np.ndarray: # Token ids, uint16, from `xxbos` to `xxeos`
-    "Encode a note table; raises `ValueError` where its grid or parts do not fit the encoding."
+    "Encode a note table; raises `ValueError` if its grid or parts do not fit the encoding."
     onset, duration, pitch, part, velocity, tempos = columns(notes, self.config)
     ids = self.encode_columns(*from_zero(onset, duration), pitch, part, velocity, from_first(tempos, onset))
     return self.name_composer(ids, notes.attrs.get('composer'))
@@ -295,7 +295,7 @@ def encode_columns(self:NotewiseEncoder,
     pitch:np.ndarray, # MIDI pitches, within 0..127
     part:np.ndarray, # Part indices
     velocity:np.ndarray=None, # 1 to 127; looked at where the encoding has loudness
-    tempos=(), # (step, beats a minute); looked at where the encoding has tempo
+    tempos=(), # (step, beats per minute); looked at where the encoding has tempo
 ) -> np.ndarray: # Token ids, uint16
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
@@ -483,7 +483,7 @@ def again(self:Encoder,
 @patch
 def transposition(self:Encoder,
     semitones:int, # Upwards; negative is down
-): # For each token id the transposed id, 0 (`xxpad`) where there is none; or None
+): # For each token id the transposed id, 0 (`xxpad`) if there is none; or None
     "The look-up table that transposes tokens; None in an encoding that has none."
     return None
 

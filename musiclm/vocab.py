@@ -15,7 +15,7 @@ import numpy as np
 from fastcore.basics import patch
 
 # %% ../nbs/10_vocab.ipynb #0006
-LONGEST_WAIT = 1024 # longest single wait, in steps, of the uncapped scheme: 21 bars of 4/4 at 12 steps a beat
+LONGEST_WAIT = 1024 # longest single wait, in steps, of the uncapped scheme: 21 bars of 4/4 at 12 steps per beat
 
 # %% ../nbs/10_vocab.ipynb #02ffaf5b
 OWN_ENCODERS = {} # by scheme, classes of encodings that are not ours: see tutorials/new_encoding.ipynb
@@ -23,16 +23,16 @@ OWN_ENCODERS = {} # by scheme, classes of encodings that are not ours: see tutor
 # %% ../nbs/10_vocab.ipynb #0007
 @dataclass(frozen=True)
 class EncodingConfig:
-    "Options of an encoding; raises `ValueError` where they contradict each other."
+    "Options of an encoding; raises `ValueError` if they contradict each other."
     scheme:str='notewise' # 'notewise', 'chordwise', 'miditok', or a key of `OWN_ENCODERS`
     parts:tuple=('v', 'p') # Names of the parts, in the order of a note table's `part` index
     part_order:tuple=None # Order of the parts within a step; None is the order of `parts`: violin first
-    steps_per_beat:int=12 # Grid steps a quarter note
+    steps_per_beat:int=12 # grid steps per quarter note
     max_wait:int=12 # Longest single wait, in steps; None is the uncapped scheme (`LONGEST_WAIT`)
     pitch_range:tuple=(21, 108) # Lowest and highest MIDI pitch; others fold into it by octaves
     fold_violin:bool=False # Fold part 'v' up to the violin's lowest string, G3 (55)
-    velocity_bins:int=None # How loud, in so many equal classes of 1..127; None leaves dynamics out
-    tempo_bins:int=None # How fast, in so many classes of equal ratio; None leaves tempo out
+    velocity_bins:int=None # How loud, in this many equal classes of 1..127; None leaves dynamics out
+    tempo_bins:int=None # How fast, in this many classes of equal ratio; None leaves tempo out
     tokenizer:str=None # Parameters of a MidiTok tokenizer as JSON, with the scheme 'miditok'
     composers:tuple=() # Composers that have a token, as `composer_slug` spells them
     def __post_init__(self): self.check()
@@ -93,7 +93,7 @@ def composer_slug(
 def composer_slugs(
     names, # Names of composers, each perhaps many times
 ) -> tuple: # Sorted
-    "Spell names; raises `ValueError` where two of them would be spelled alike, or one not at all."
+    "Spell names; raises `ValueError` if two of them would be spelled alike, or one not at all."
     found = {}
     for name in dict.fromkeys(names):
         if not (slug := composer_slug(name)):
@@ -177,7 +177,7 @@ class Vocab:
     def __repr__(self): return f'Vocab of {len(self)} tokens: {" ".join(self.itos[:4])} … {" ".join(self.itos[-2:])}'
 
 # %% ../nbs/10_vocab.ipynb #000e
-SLOWEST, OCTAVES = 30, 3 # tempos from 30 to 240 beats a minute
+SLOWEST, OCTAVES = 30, 3 # tempos from 30 to 240 beats per minute
 
 # %% ../nbs/10_vocab.ipynb #f8e796c8
 def velocity_levels(
@@ -192,7 +192,7 @@ def velocity_levels(
 def tempo_levels(
     bins:int, # Classes of tempo
 ) -> np.ndarray: # Beats a minute of every class, whole numbers
-    "Tempos of equal ratio between 30 and 240 beats a minute."
+    "Tempos of equal ratio between 30 and 240 beats per minute."
     return np.round(SLOWEST*2.**(OCTAVES*np.arange(bins)/(bins - 1))).astype(np.int64)
 
 # %% ../nbs/10_vocab.ipynb #000f

@@ -109,7 +109,7 @@ def test_the_whole_pipeline(name, tmp_path):
     written = sample(grams, 4, 200, min_tokens=200, random_freq=1., top_k=None)
     assert probabilities(judge, clips_of_pieces(written, 40, 1)[0]).shape == (4, 2)
     if name in ('chordwise', 'TSD BPE'): # the longest way round
-        board = leaderboard({'lstm': model, 'grams': grams}, judge, None, corpus, 6, 16, progress=False, settings={'': dict(random_freq=1., top_k=None)})
+        board = leaderboard({'lstm': model, 'grams': grams}, judge, None, corpus, 6, prompt_tokens=16, progress=False, settings={'': dict(random_freq=1., top_k=None)})
         assert set(board.index) == {'lstm', 'grams'} and (board['n'] == 6).all()
     told = info.assign(split=np.where(~valid, 'train', np.where(np.arange(len(cut))%2, 'valid', 'test')))
     base = baseline_probabilities(cut, told, enc, ['alto', 'basso'])
