@@ -45,8 +45,8 @@ def evaluate_lm(
     corpus:Corpus, # Pieces with a split
     split:str='test', # The split to measure on
     **kwargs, # Further arguments of `token_nll`
-) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, `n_tokens`, `n_notes`, `n_works`, `cached`
-    """Held-out loss of a generator, with intervals clustered by work; `cached` is the share of notes that the tokens
+) -> dict: # `nats_per_token` and `bits_per_note`, each an `Estimate`, `n_tokens`, `n_notes`, `n_works`, `kept`
+    """Held-out loss of a generator, with intervals clustered by work; `kept` is the share of notes that the tokens
     give back."""
     rows = corpus.indices(split)
     nats = token_nll(model, [corpus.tokens(i) for i in rows], **kwargs)
