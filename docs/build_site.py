@@ -1,7 +1,7 @@
 """Build the docs site from the notebooks: nbconvert writes Markdown, mkdocs-material renders it.
 
-API pages begin with the public names of their module. mkdocs is strict: a broken link or a page outside of the navigation
-is an error. With Chromium, every page is opened: a console message or a page wider than its window is an error.
+API pages begin with the public names of their module. mkdocs is strict: a broken link or a page outside of the nav is
+an error. With Chromium, every page is opened: a console message or a page wider than its window is an error.
 
     python docs/build_site.py            build `_docs/`
     python docs/build_site.py --open     only open the pages of the site in `_docs/`
@@ -99,8 +99,7 @@ def object_md(name:str, f, file:Path, text:str) -> str:
         parts = {n: ast.get_source_segment(text, n) for n in nodes}
         node = next((n for n, part in parts.items() if name in re.findall(r'\w+', part.split('=')[0])), None)
         lines = parts[node].splitlines() if node else [f'{name} = {f!r}'[:200]]
-        body = '```python\n' + '\n'.join(lines[:12] + ['...']*(len(lines) > 12)) + '\n```'
-        line = node.lineno if node else 1
+        line, body = node.lineno if node else 1, '\n'.join(['```python', *lines[:12], *['...'][len(lines) < 13:], '```'])
     else:
         line = inspect.getsourcelines(f)[1]
         body = f'```python\n{signature(name, f)}\n```\n\n{inspect.cleandoc(f.__doc__ or "")}\n\n{parameters_md(f)}'
@@ -155,13 +154,12 @@ def build(site:Path) -> None:
     "Build the site with mkdocs in strict mode; what is missing or broken stops it."
     from mkdocs.commands.build import build as mkdocs_build
     from mkdocs.config import load_config
-    src = root/'_proc'
-    shutil.rmtree(src, ignore_errors=True)
+    shutil.rmtree(src := root/'_proc', ignore_errors=True)
     sections = write_pages(root/'nbs', src)
-    nav = yaml.safe_load((root/'docs'/'mkdocs.yml').read_text(encoding='utf-8'))['nav']
+    config = root/'docs'/'mkdocs.yml'
+    nav = yaml.safe_load(config.read_text(encoding='utf-8'))['nav']
     next(s for s in nav if 'API' in s)['API'] = ['api.md', *({k: v} for k, v in sections.items())]
     logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-    config = root/'docs'/'mkdocs.yml'
     mkdocs_build(load_config(str(config), nav=nav, docs_dir=str(src), site_dir=str(site), strict=True))
     shutil.rmtree(src)
 
@@ -195,7 +193,7 @@ def main(args:list) -> int: # The exit code
         from playwright.sync_api import sync_playwright
         with sync_playwright() as p:
             bad = open_pages(site, p.chromium.launch(executable_path=chromium, args=['--no-sandbox']))
-    print(*bad, f'{len(list(site.rglob("*.html")))} pages in _docs/, {len(bad)} problems when opened; see _docs/index.html', sep='\n')
+    print(*bad, f'{len(list(site.rglob("*.html")))} pages in _docs/, {len(bad)} problems when opened', sep='\n')
     return len(bad) > 0
 
 if __name__ == '__main__': sys.exit(main(sys.argv[1:]))
