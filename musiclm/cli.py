@@ -15,9 +15,10 @@ from typing import Literal
 
 from musiclm.options import (by_part, command, int_by_part, int_or_none, join_part_map, make_parser, part_map_of,
     pitch_pair)
-from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, generate_pieces,
-    make_encoder_from, open_generators, open_model, open_ngram, progress_bar, read_one, run_training,
-    save_leaderboard, save_trained, status, training_index, write_pages)
+from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths,
+                          describe_leaderboard, generate_pieces, make_encoder_from, open_generators, open_model,
+                          open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
+                          score_clips, score_report, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
 @command('musiclm demo --quick')
@@ -236,7 +237,6 @@ def score(
 ):
     """The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all
     figures."""
-    from musiclm.jobs import score_clips, score_report
     from musiclm.corpus import Corpus
     from musiclm.encoders import make_encoder
     from musiclm.generator import check_same_vocab
@@ -264,7 +264,6 @@ def compare(
 ):
     "Rank generators under one judge, on the same openings of held-out works. Earlier measurements in --out are reused."
     from musiclm.compare import leaderboard
-    from musiclm.jobs import describe_leaderboard
     from musiclm.corpus import Corpus
     from musiclm.sampling import SamplingRule
     corpus = Corpus.load(store)

@@ -39,7 +39,6 @@ from .pieces import Piece, held_out_prompts, stratified_order
 from .sampling import sample
 from .metrics import (Estimate, _weighted_auc, auc, bootstrap_weights, cluster_codes, estimate_from,
     expected_calibration_error, stratum_codes)
-from .corruptions import real_clips
 from .copying import CopyIndex, copied_share
 from .composer import clip_learner, load_pretrained_encoder, probabilities
 

@@ -36,7 +36,6 @@ from fastai.torch_core import maybe_gather, num_distrib, rank_distrib, to_detach
 from fastcore.basics import patch
 from fastcore.foundation import L
 
-from .corpus import Corpus
 from .data import LMLoader
 from .models import load_model, load_weights, save_model, unwrap_model
 from .architectures import AWDLSTM, make_model

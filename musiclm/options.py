@@ -14,14 +14,14 @@ from typing import Literal, get_args, get_origin
 from fastcore.docments import docments
 
 # %% ../nbs/43_options.ipynb #d3da0ba3
-COMMANDS = {} # function -> example
+COMMANDS = {} # name -> function, example
 
 def command(
     example:str, # A line that shows its use
 ):
     "Register a function as a command."
     def register(f):
-        COMMANDS[f] = example
+        COMMANDS[f.__name__] = f, example
         return f
     return register
 
@@ -54,11 +54,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('musiclm', description='Train generators of symbolic music, and judge them.')
     parser.add_argument('--version', action='version', version=f'musiclm {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for f, example in COMMANDS.items():
-        sub = commands.add_parser(f.__name__, help=f.__doc__, description=f.__doc__, epilog=f'example: {example}')
+    for name, (f, example) in COMMANDS.items():
+        sub = commands.add_parser(name, help=f.__doc__, description=f.__doc__, epilog=f'example: {example}')
         texts = docments(f, returns=False)
-        for name, p in inspect.signature(f).parameters.items():
-            add_parameter(sub, p, ' '.join((texts[name] or '').split()))
+        for k, p in inspect.signature(f).parameters.items():
+            add_parameter(sub, p, ' '.join((texts[k] or '').split()))
         sub.set_defaults(run=f)
     return parser
 
