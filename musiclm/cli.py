@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from musiclm.options import (by_part, command, int_by_part, int_or_none, join_part_map, make_parser, part_map_of,
-    pitch_pair)
+from .options import by_part, command, int_by_part, int_or_none, join_part_map
+from .options import make_parser, part_map_of, pitch_pair
 from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths,
                           describe_leaderboard, generate_pieces, make_encoder_from, open_generators, open_model,
                           open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
@@ -77,8 +77,7 @@ def encode(
         names = source.removeprefix('music21:').split(',')
         corpus = music21_corpus(**({} if names == ['all'] else dict(names=names)), **options)
     else: corpus = folder_corpus(source, metadata=metadata, pieces=pieces, **options)
-    print(f'{corpus.summary().to_string()}\n{corpus}\nstore: {out}')
-    for line in describe_build(corpus, out, tempo_grid): print(line)
+    print(corpus.summary().to_string(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
 
 # %% ../nbs/46_cli.ipynb #5eb00acc
 MOST_DRAWN = 500 # pieces in the histograms of a store: about two seconds
@@ -208,9 +207,8 @@ def generate(
         status(f'the critic scores {len(pieces)} pieces')
         limit = {} if max_copy is None else dict(copies=training_index(store), max_copy=max_copy)
         n_written, pieces = len(pieces), best_of(judge, pieces, best or len(pieces), **limit)
-        lead = f'{len(pieces)} picks from {n_written}, by {name}.'
-        if not any(p.info.get('critic') is not None for p in pieces):
-            lead += ' The critic could score none: they are too short.'
+        scored = any(p.info.get('critic') is not None for p in pieces)
+        lead = f'{len(pieces)} picks from {n_written}, by {name}.' + ' No piece was long enough for the critic.'*(not scored)
     write_pages(out, pieces, lead, settings)
 
 # %% ../nbs/46_cli.ipynb #0593d96d
