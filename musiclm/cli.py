@@ -208,7 +208,7 @@ def generate(
         limit = {} if max_copy is None else dict(copies=training_index(store), max_copy=max_copy)
         n_written, pieces = len(pieces), best_of(judge, pieces, best or len(pieces), **limit)
         scored = any(p.info.get('critic') is not None for p in pieces)
-        lead = f'{len(pieces)} picks from {n_written}, by {name}.' + ' No piece was long enough for the critic.'*(not scored)
+        lead = f'{len(pieces)} picks from {n_written}, by {name}.' + ' All are too short for the critic.'*(not scored)
     write_pages(out, pieces, lead, settings)
 
 # %% ../nbs/46_cli.ipynb #0593d96d

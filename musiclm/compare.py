@@ -478,9 +478,9 @@ def leaderboard(
 ) -> pd.DataFrame: # One row a generator and setting, best first; `attrs`: references, pieces to listen to, hashes
     """Rank generators under one judge, on the same prompts. Raises `ValueError` like `evaluate` and `sample`.
 
-    Further options: `prompt_tokens` (tokens of the prompts, 64), `split` (of the works, 'test'), `copies` (`CopyIndex` of
-    works that may be copied; default: the training works), `progress` (show a bar, True), `say` (called with what is done
-    next)."""
+    Further options: `prompt_tokens` (tokens of the prompts, 64), `split` (of the works, 'test'), `copies`
+    (`CopyIndex` of works that may be copied; default: the training works), `progress` (show a bar, True), `say`
+    (called with what is done next)."""
     known = dict(prompt_tokens=64, split='test', copies=None, progress=True, say=noop)
     if unknown := sorted(set(options) - set(known)): raise TypeError(f'leaderboard has no option {unknown[0]!r}')
     prompt_tokens, split, copies, progress, say = {**known, **options}.values()

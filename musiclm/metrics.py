@@ -29,13 +29,13 @@ def _printed(value, low, high, n, note=''):
 @dataclass(frozen=True)
 class Estimate:
     "A `value` with its standard error `se` and the interval `low` to `high` at `level`, from `n` items."
-    value: float
-    se: float
-    low: float
-    high: float
-    n: int
-    level: float = .95
-    note: str = ''  # said in brackets when printed
+    value:float # The estimate
+    se:float # Its standard error
+    low:float # Lower end of the interval
+    high:float # Upper end
+    n:int # Items
+    level:float=.95 # Coverage of the interval
+    note:str='' # Printed in brackets
 
     def __str__(self): return _printed(self.value, self.low, self.high, self.n, self.note)
     def __float__(self): return float(self.value)
@@ -45,14 +45,14 @@ class Estimate:
 class Score:
     """exp of a mean in nats: `value`, `low` and `high` on the scale of composers; `log` and its standard error `se` in
     nats."""
-    value: float
-    log: float
-    se: float
-    low: float
-    high: float
-    n: int
-    level: float = .95
-    name: str = 'musical Inception score'
+    value:float # From 1 to the number of composers
+    log:float # Its logarithm, in nats
+    se:float # Standard error of the logarithm
+    low:float # Lower end of the interval of `value`
+    high:float # Upper end
+    n:int # Clips
+    level:float=.95 # Coverage of the interval
+    name:str='musical Inception score' # Printed
 
     def __str__(self): return _printed(self.value, self.low, self.high, self.n)
     def __float__(self): return float(self.value)
