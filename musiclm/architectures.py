@@ -177,7 +177,7 @@ class AWDLSTM(nn.Module):
         with self.products(x): logits, *activations = self.head(self.body(x))
         return logits.float(), *activations
     def reset(self): self.body.reset()
-    carries = True # a window goes on where the last one ended, until `reset`
+    carries = True # state carries over between windows, until `reset`
 
 # %% ../nbs/20_architectures.ipynb #0008
 class LSTMWeights:
@@ -304,7 +304,7 @@ class Transformer(nn.Module):
     def forward(self, x): return F.linear(self.features(x), self.emb.weight)
     def reset(self): pass
     @property
-    def reach(self): return len(self.blocks)*(self.context - 1) # how far back a token hears
+    def reach(self): return len(self.blocks)*(self.context - 1) # context of a token
 
 # %% ../nbs/20_architectures.ipynb #000f
 class KVCache:
@@ -335,7 +335,7 @@ class KVCache:
 def attend(self:KVCache,
     block:int, # Which block
     qkv:torch.Tensor, # (B, 3, heads, w) of the new token
-    slot:torch.Tensor, # (B,) where it goes
+    slot:torch.Tensor, # (B,) slots
     hidden:torch.Tensor, # (B, 1, S) bool: slots that hold nothing yet
 ) -> torch.Tensor: # (B, heads*w)
     "Keep the new token's key and value, and mix the values by the likeness of the keys to its query."
@@ -481,7 +481,7 @@ class RollCNN(Classifier):
         precision:str='auto', # Products of training on a CPU, as in `use_bf16`
     ):
         super().__init__(4*channels[-1], n_classes, n_emb, p, clip_length)
-        enc = NotewiseEncoder(encoding) # or says that it can't
+        enc = NotewiseEncoder(encoding) # raises an error if it cannot
         onset, end = (enc.kind == k for k in (enc.ONSET, enc.END))
         lane = np.where(onset | end, enc.part_of*128 + enc.pitch_of, 0)
         for name, t in dict(onset=onset, change=onset*1 - end*1, lane=lane, wait=enc.wait_of).items():

@@ -44,12 +44,12 @@ class Job(NamedTuple):
 
 # %% ../nbs/17_build.ipynb #7d72273b
 class Encoded(NamedTuple):
-    "The answer to a job: tokens and what the manifest says of them, or the reason why there are none."
+    "The result of a job: tokens and their row of the manifest, or an error."
     key:str
     ids:np.ndarray # uint16
     n_notes:int # Notes in the score, before unisons are merged
     music:str # Fingerprint, equal for equal music in whatever key
-    reason:str # Empty where all went well
+    reason:str # Empty if all went well
 
 # %% ../nbs/17_build.ipynb #12ead774
 def music_hash(
@@ -93,7 +93,7 @@ def job_keys(
     manifest:pd.DataFrame, # Columns path, and perhaps tune and part_map
     encoder,
     part_map, # Where the manifest has none of its own
-    reading:dict, # As for `encode_job`; where things are cached does not matter
+    reading:dict, # As for `encode_job`; but for the cache
 ) -> list: # A `Job` for every row
     "The jobs of a manifest; a file is hashed once, however many tunes it holds."
     @lru_cache(None)
@@ -150,7 +150,7 @@ class Journal:
 def add(self:Journal,
     answers:list, # `Encoded`
 ):
-    "Write down answers; one whose key is there already is passed over."
+    "Write results; known keys are skipped."
     for key, ids, *facts in answers:
         if key in self.entries: continue
         entry = Entry(self.tokens.name, self.tokens.tell(), len(ids), *facts)
@@ -181,7 +181,7 @@ def open_journal(
     out=None, # Store that is to be built; None: the journal is thrown away in the end, whatever happens
     entries:dict=None, # What an older build has left: key -> `Entry`
 ):
-    "The journal of a build, which knows what an older build has left; it goes when the store is whole."
+    "The journal of a build. Resumes from an earlier build; deleted when the store is complete."
     with tempfile.TemporaryDirectory() if out is None else nullcontext() as folder:
         folder_above = Path(folder or out).absolute().parent
         made = [p for p in (folder_above, *folder_above.parents) if not p.exists()] # the innermost first
@@ -194,7 +194,7 @@ def open_journal(
             done = True
         finally:
             journal.close()
-            if not folder and (done or not (journal.folder/'tokens.bin').stat().st_size): # nothing to go on from
+            if not folder and (done or not (journal.folder/'tokens.bin').stat().st_size): # nothing to continue
                 shutil.rmtree(journal.folder)
                 for p in [] if done else made: p.rmdir()
 
@@ -211,7 +211,7 @@ def stored_entries(
     old, # `Corpus` that was loaded, or None
     encoder, # The encoder of the answers that are wanted
 ) -> dict: # Key -> `Entry`
-    "The answers in a store, perhaps with composers; none where its encoding is another."
+    "The answers in a store, perhaps with composers; none if its encoding is another."
     if old is None or not {'key', 'music'} <= set(old.manifest): return {}
     if replace(old.encoder.config, composers=()) != encoder.config: return {}
     return {r.key: Entry(str(old.store.filename), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
@@ -375,7 +375,7 @@ def default_cache() -> Path:
 # %% ../nbs/17_build.ipynb #ee6b4bd6
 def counting_encoder(
     encoder,
-): # An encoder whose vocabulary need not be learnt, and knows no composers
+): # An encoder with a closed vocabulary, without composers
     "What pieces are kept in until a vocabulary is learnt from them, and their composers are told."
     c = encoder.config
     if not isinstance(encoder, ChordwiseEncoder):
@@ -434,18 +434,18 @@ def build_corpus(
     seed:int=0, # Of the split; works that the store holds keep theirs
     cache=None, # Folder to remember printed scores in; None: the user's cache directory
     composer_tokens:bool=False, # A token for each composer, in place of those that the encoding may have
-    sources=(), # Where the music is from; a store that has some from elsewhere is not replaced
+    sources=(), # Sources of the music; a store with other sources is not replaced
     **running, # workers, scheduler, progress: as for `encode_jobs`
 ) -> Corpus: # In the order of the manifest; raises `ValueError` if no piece could be read
-    "Read and encode the pieces of a manifest; what the store, or a build that was stopped, holds already is kept."
+    "Read and encode the pieces of a manifest; resumes, and keeps what the store holds already."
     encoder = encoder or NotewiseEncoder()
     if composer_tokens: encoder = add_composer_tokens(encoder, manifest.composer)
     composer_slugs(name for name in manifest.composer
-                   if composer_slug(name) in encoder.config.composers) # or says who clashes
+                   if composer_slug(name) in encoder.config.composers) # raises an error if names clash
     first, reading = counting_encoder(encoder), dict(max_gap=max_gap, tempo_grid=tempo_grid,
                                                   cache=str(cache or default_cache()))
     place_notes(SAMPLE_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
-                tempo_grid) # or says what is wrong
+                tempo_grid) # raises an error early
     if out is not None: check_output_folder(out, 'manifest.parquet')
     check_sources(old := is_older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
@@ -535,7 +535,7 @@ def describe_build(
 def music21_corpus(
     names=COMPOSERS, # Which manifests: see `musiclm.sources.corpora`
     encoder=None, # None: `NotewiseEncoder()`
-    max_pieces:int=None, # About so many, always the same, of every composer and split; None: all
+    max_pieces:int=None, # About this many, a fixed choice from every composer and split; None: all
     part_map='auto', # Which track is which part; 'auto' leaves it to the manifests
     free:bool=False, # Only scores that reserve no rights to derived works: what one trains on may then be published
     **building, # out, composer_tokens, max_gap, workers, scheduler, cache, progress: as for `build_corpus`
@@ -556,11 +556,11 @@ def folder_corpus(
     encoder=None, # None: `NotewiseEncoder()`
     metadata=None, # A table that describes the files, see `musiclm.sources.folder_manifest`
     pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
-    part_map='auto', # Which track is which part; 'auto' leaves it to the table, if that says anything
+    part_map='auto', # Which track is which part; 'auto' uses the table, if it has a part map
     seed:int=0, # Of the split
     **building, # Further arguments of `build_corpus`, such as out, composer_tokens, workers, scheduler, cache
 ) -> Corpus: # Split by work; `errors` has what was left out
-    "A corpus from a folder of scores: composers by sub-folder and works by file name, or as a table says."
+    "A corpus from a folder of scores: composers by sub-folder and works by file name, or by a table."
     manifest = folder_manifest(path, metadata, pieces)
     if part_map != 'auto': manifest['part_map'] = ''
     sources = [str(Path(path).resolve())]

@@ -109,7 +109,7 @@ def before_train(self:MusicalInceptionScore):
         self.seconds, self.cost, self.spacing = [], 0. if rank_distrib() else self.rehearse(), 1
     except ValueError as e:
         if not hasattr(self.learn, 'fault'): raise
-        self.learn.fault = str(e) # a `GeneratorLearner` ends in order and says it
+        self.learn.fault = str(e) # a `GeneratorLearner` ends in order and reports it
         raise CancelFitException
 
 # %% ../nbs/37_callbacks.ipynb #bd7c0ea7
@@ -229,7 +229,7 @@ class KeepCopies(Callback):
 class TerminalProgress(Callback):
     """In place of fastai's bars: one bar on standard error, where that is a terminal, and a row per epoch on standard
     output."""
-    order = Recorder.order + 1 # the loss of a batch stands by then
+    order = Recorder.order + 1 # after the Recorder has the loss
     def before_fit(self):
         self.old_logger, speaks = self.learn.logger, not rank_distrib() # only the first of several processes does
         self.bar = tqdm(total=self.n_epoch*len(self.dls.train), unit='batch', leave=False,
@@ -247,4 +247,4 @@ class TerminalProgress(Callback):
         cells = [f'{v:.6f}' if isinstance(v, float) else str(v) for v in values]
         self.bar.write('  '.join(c.ljust(max(8, len(name))) for c,
                                  name in zip(cells, self.recorder.metric_names)).rstrip())
-        sys.stdout.flush() # whoever follows a log sees each epoch at once
+        sys.stdout.flush() # for readers of the log

@@ -189,7 +189,7 @@ def move(self:ChordwiseEncoder,
     chord:bytes, # 128 of 0, `STRUCK` or `HELD`
     part:str, # Name of its part
     semitones:int, # Upwards; negative is down
-) -> bytes: # None where a pitch would leave the range
+) -> bytes: # None if a pitch would leave the range
     "Transpose a chord."
     pitches = np.flatnonzero(np.frombuffer(chord, np.uint8)) + semitones
     inside = not len(pitches) or self.config.lowest(part) <= pitches[0] and pitches[-1] <= self.config.pitch_range[1]
@@ -200,7 +200,7 @@ def move(self:ChordwiseEncoder,
 def transposition(self:ChordwiseEncoder,
     semitones:int, # Upwards; negative is down
 ) -> np.ndarray: # For each token id the transposed id, or 0 (`xxpad`) where that chord is unknown or out of the range
-    "The look-up table that transposes tokens: for all of them where `fit` learnt transpositions too."
+    "The look-up table that transposes tokens: complete if `fit` learnt transpositions too."
     if semitones not in self.moved:
         first = self.composers.stop
         chords = zip(self.part_of[first:].tolist(), self.chords[first:])

@@ -61,7 +61,7 @@ def evaluate_lm(
 # %% ../nbs/36_compare.ipynb #0006
 @dataclass(frozen=True)
 class EvaluatedClips:
-    "Clips and all that a judge says of them."
+    "Clips and their predictions under a judge."
     clips:np.ndarray # (n, length)
     probs:np.ndarray # (n, K) calibrated probabilities
     embeddings:np.ndarray # (n, d)
@@ -77,7 +77,7 @@ class EvaluatedClips:
 def prompt_info(
     pieces, # `Piece`s
     key:str, # Of their `info`
-): # (n,) array; None where a piece says nothing, or was not prompted
+): # (n,) array; None if unknown, or without a prompt
     "What prompted pieces say of their prompts."
     values = [p.info.get(key) if p.prompt_len > 1 else None for p in pieces]
     return None if any(v is None for v in values) else np.array(values)
@@ -124,7 +124,7 @@ def score_figures(
     floor:Score=None, ceiling:Score=None, # Scores of noise and of held-out music under the same judge
     seed:int=0, # Of the bootstrap
 ) -> dict:
-    "The Inception score of judged clips with its interval, normalised and conditional where that can be."
+    "The Inception score of judged clips with its interval, normalised and conditional if possible."
     s = inception_score(got.probs, got.groups, seed=seed, strata=got.labels)
     out = dict(**columns_of('score', s), log_score=s.log, log_se=s.se, no_composer=got.none.mean())
     if floor is not None and ceiling is not None: out |= columns_of('normalised', normalised_score(s, floor, ceiling))
@@ -173,7 +173,7 @@ def evaluate(
     judge, # Composer classifier or its `Learner`
     floor:Score=None, # Score of noise under this judge; without it nothing is normalised
     ceiling:Score=None, # Score of held-out music; None: that of the reference
-    copies:CopyIndex=None, # Of the training works; without it nothing is said of copying
+    copies:CopyIndex=None, # Of the training works; None: copying is not measured
     name:str='pieces', # Index of the row
     seed:int=0, # Seed of the bootstrap
     **groups, # `groups`, `composers`, `reference_groups`, `reference_composers`: works and composers, see `judge_clips`
@@ -214,7 +214,7 @@ def held_out_clips(
     judge, # Composer classifier or its `Learner`
     corpus:Corpus, # Pieces with a split
     n:int, # Clips
-    prompt_tokens:int, # They begin behind so many tokens
+    prompt_tokens:int, # They begin after this many tokens
     split:str, # Of their works
     seed:int,
 ) -> EvaluatedClips:
@@ -230,7 +230,7 @@ def references(
     judge, # Composer classifier or its `Learner`
     corpus:Corpus, # Pieces with a split
     n:int=256, # Clips
-    prompt_tokens:int=64, # Real clips begin behind so many tokens
+    prompt_tokens:int=64, # Real clips begin after this many tokens
     split:str='test', # Split of their works
     seed:int=0, # Seed of clips and intervals
 ) -> tuple: # `EvaluatedClips` real clips, `Score` of the floor, `Score` of the ceiling
@@ -310,7 +310,7 @@ class EvaluationContext:
             self.copies = copies
             self.what['copies'] = hashlib.sha256(copies.pairs.tobytes() + copies.suffixes.tobytes()).hexdigest()[:12]
     @cached_property
-    def copies(self): return CopyIndex.of(self.corpus) # only where something is measured
+    def copies(self): return CopyIndex.of(self.corpus) # only while measuring
     def copied(self, clips): return longest_copies(clips, self.copies, self.corpus.encoder)['share'].tolist()
     def draw(self, model, **rule): # `Piece`s
         return sample(model, self.n, self.size, prompts=self.prompts, seed=self.seed,
@@ -442,7 +442,7 @@ def rank_paired(
     draws:dict, # Row name -> (m,) logs of the score, each of the same works drawn anew
     strata=None, # (works,) strata of the works that were drawn
     by:str='score', # Column to rank by; higher is better
-) -> pd.DataFrame: # Best first, with columns rank (missing where a row copies) and ties in front
+) -> pd.DataFrame: # Best first, with columns rank (missing if a row copies) and ties in front
     "Rank rows by the intervals of the differences of their logs."
     table = table.sort_values(['copies', by], ascending=[True, False])
     names = table.index[~table['copies'].astype(bool)]

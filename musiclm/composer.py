@@ -51,7 +51,7 @@ def composer_clips(
     corpus:Corpus, # Pieces with a split
     n:int=2400, # Real clips to train on
     length:int=256, # tokens per clip
-    prompt_tokens:int=64, # No clip begins before so many tokens
+    prompt_tokens:int=64, # No clip begins before this many tokens
     spoilt:float=.67, # corrupted clips for each real one; 0: a judge without the answer 'no composer'
     n_test:int=256, # Real clips to test on; None for all
     seed:int=0, # Seed of everything
@@ -183,13 +183,13 @@ def calibrate(
 
 # %% ../nbs/34_composer.ipynb #000c
 class ClassifierOutput(NamedTuple):
-    "What a judge says of clips."
+    "Predictions of a judge for clips."
     given:np.ndarray # (n, K) calibrated probabilities of the classes, should it be one of them; rows sum to 1
-    none:np.ndarray # (n,) probability that it is none; zeros where the model has no such answer
+    none:np.ndarray # (n,) probability of 'no composer'; zeros if the model lacks that class
     embeddings:np.ndarray # (n, d) activations of the narrow layer
     @property
     def probs(self): # (n, K)
-        "What goes to 'no composer' says nothing of any, and is spread over all evenly."
+        "Class probabilities, with the 'no composer' mass redistributed uniformly."
         return self.given*(1 - self.none[:, None]) + self.none[:, None]/self.given.shape[1]
 
 # %% ../nbs/34_composer.ipynb #64f4c687
@@ -198,7 +198,7 @@ def predict(
     clips:np.ndarray, # (n, length) token ids
     bs:int=128, # Clips read at once
 ) -> ClassifierOutput:
-    "All that a judge says, in one reading."
+    "All predictions of a judge, in one pass."
     model = unwrap_model(model)
     k, found = len(model.labels), run_clips(model, clips, 'both', bs).astype(float)
     n = k + getattr(model, 'none', False)
@@ -228,7 +228,7 @@ def ood_score(
     model, # A composer classifier that `fit_ood_detector` was called on
     embeddings:np.ndarray, # (n, d) of clips
 ) -> np.ndarray: # (n,) distance to the nearest composer's centre: under 1 for 95% of usual pieces; NaN before the fit
-    "How unlike all composers it knows each clip is."
+    "The distance of each clip from the training music."
     model = unwrap_model(model)
     centres, inverse, limit = (getattr(model, o).cpu().numpy().astype(float) for o in ('centres', 'inverse', 'limit'))
     if np.isinf(limit): return np.full(len(embeddings), np.nan)
@@ -413,7 +413,7 @@ def log_loss_difference(
     others:np.ndarray, # (n, K) probabilities of another classifier for the same clips
     info:pd.DataFrame, # (n,) rows with composer and work
     classes, # Class names in the order of the columns
-) -> Estimate: # In nats per clip; above 0 where the first is better
+) -> Estimate: # In nats per clip; above 0 if the first is better
     "How much lower the log loss of a classifier is than that of another, with a paired interval clustered by works."
     y = np.array([list(classes).index(o) for o in info['composer']])
     nats = [-np.log(np.maximum(o[np.arange(len(y)), y], 1e-12)) for o in (others, p)]

@@ -118,7 +118,7 @@ def narrow(self:CopyIndex,
     depth, # (m,) pairs that are known already
     low, high, # (m,) ranges of suffixes that begin with them
     wanted, # (m,) rank of the next block
-) -> tuple: # Narrower `low` and `high`; equal where nothing is left
+) -> tuple: # Narrower `low` and `high`; equal if nothing is left
     "Those suffixes of a range that go on with a block."
     rank, found = self.ranks[level], []
     for least in (wanted, wanted + 1):
@@ -172,7 +172,7 @@ def enough_distinct(
     length:np.ndarray, # (q,) of the passage that begins at each
     distinct:int, # Different pairs wanted
 ) -> np.ndarray: # (q,) bool
-    "Whether each passage holds at least so many different pairs."
+    "Whether each passage holds at least this many different pairs."
     def union(a, b): # (m, distinct) each, sorted, -1 if there are fewer
         both = np.sort(np.concatenate([a, b], 1))
         both[:, 1:][both[:, 1:] == both[:, :-1]] = -1
@@ -226,8 +226,8 @@ def extend_backwards(
     lines:Lines, i:int, # A line, and the second note of a passage
     others:Lines, j:int, # Another, and the second note of the passage there
     length:int, # Pairs of the passage
-) -> tuple: # Notes that the passage goes on to the left; its tempo beside the other's, as two times
-    "How far a passage goes on before its first pair."
+) -> tuple: # Notes by which the passage extends to the left; its tempo beside the other's, as two times
+    "How far a passage extends before its first pair."
     pair = (lines, i), (others, j)
     t, s = (max(int(o.onset[k + length - 1] - o.onset[k - 1]), 1) for o, k in pair) # 1: inside a chord
     room = min(k - 1 - np.flatnonzero(o.first[:k])[-1] for o, k in pair)
@@ -241,11 +241,11 @@ def extend_backwards(
 def describe(self:CopyIndex,
     lines:Lines, i:int, # The pieces, and the first pair of a passage
     length:int, # Pairs of it
-    places, # Pairs of the index where it begins
+    places, # Pairs of the index if it begins
     steps_per_beat:int, # Of the piece
     beats_per_bar:int=4, # Bars are counted by it
 ) -> dict: # A row of `longest_copies`
-    "Say where a passage stands in a piece and in a training work."
+    "The place of a passage in a piece and in a training work."
     shift, other = lines.pitch[i] - self.lines.pitch[places], self.lines
     span = lambda o, k: np.maximum(o.onset[k + length - 1] - o.onset[k - 1], 1)
     at = np.lexsort((places, abs(shift), abs(np.log(span(lines, i)/span(other, places)))))[0]
@@ -275,7 +275,7 @@ def longest_copies(
     least:int=16, # Notes of a passage that counts towards `share`
     distinct:int=6, # Different pairs of a passage that counts at all
     beats_per_bar:int=4, # Bars are counted by it
-) -> pd.DataFrame: # One row a piece, columns `COPY`; `length` 0 where it shares no passage that counts
+) -> pd.DataFrame: # One row a piece, columns `COPY`; `length` 0 if it shares no passage that counts
     """The longest passage that each piece shares with training works, and the share of its notes that such passages
     hold."""
     tables = piece_tables(pieces, encoder, with_prompt)
@@ -335,7 +335,7 @@ def human_copying(
     corpus:Corpus, # With a split
     index:CopyIndex, # Of its training works
     split:str='test', # Of works that are not in the index
-    length:int=256, # Tokens of a clip: as of the pieces to be set beside
+    length:int=256, # Tokens of a clip: as of the pieces to compare
     n:int=256, # Clips, composers and works in turn
     level:float=.95, # Of the quantile
     seed:int=0, # Of the cuts

@@ -29,13 +29,13 @@ __getattr__, __dir__ = forward_names(__name__, dict(build_corpus='build', music2
 
 # %% ../nbs/16_corpus.ipynb #0006
 class Corpus:
-    "Pieces of music as tokens, with a manifest that says what they are."
+    "Pieces of music as tokens, with a manifest."
     def __init__(self,
         manifest:pd.DataFrame, # One row a piece: piece, composer, work, split, n_notes, n_tokens, offset, ...
         store:np.ndarray, # (tokens of all pieces,) uint16
         encoder, # The encoder that made them
         errors:pd.DataFrame=None, # Columns path, reason: what was left out
-        sources=(), # Where the music was read: a folder, or corpora of music21; nothing where that is not known
+        sources=(), # Sources of the music: a folder, or corpora of music21; empty if unknown
     ):
         self.manifest, self.store = manifest.reset_index(drop=True), store
         self.encoder, self.sources = encoder, tuple(sources)
@@ -362,7 +362,7 @@ def clips(
 def encode_columns(
     columns, # `NoteColumns`
     encoder,
-    composer=None, # Who wrote it, where the encoding has composers
+    composer=None, # Composer, if the encoding has composers
 ) -> np.ndarray: # uint16 ids
     "Encode the columns of a piece; an encoder that has no fast path gets a note table."
     onset, duration, pitch, velocity, part, info = columns
@@ -403,7 +403,7 @@ def encode_file(
     max_gap=64, # Longest stretch without an event, in beats; None: any
     tempo_grid:str='ticks', # 'ticks': the beats of the file; 'seconds': half a second is a beat
     cache=None, # Folder in which printed scores are remembered; None: nothing is
-    composer=None, # Who wrote it, where the encoding has composers
+    composer=None, # Composer, if the encoding has composers
 ) -> np.ndarray: # uint16 ids, from `xxbos` to `xxeos`; raises `ScoreError`
     "Encode a score."
     encoder = encoder or default_encoder()

@@ -133,7 +133,7 @@ def splice(notes, level, chance, other=None): # `level`: share of the spans; `ot
     "Some spans come from another piece, in another key."
     if other is None or not len(other): return notes
     edges, hit, at = spans(notes, level, chance)
-    hit &= edges[:-1] < other['onset'].max() # no silence where the other piece has ended
+    hit &= edges[:-1] < other['onset'].max() # no silence after the end of the other piece
     other = other.assign(pitch=other['pitch'] + int(chance.integers(-5, 7)))
     theirs = np.searchsorted(edges, other['onset'].to_numpy(), 'right') - 1
     keep = (theirs < len(hit)) & hit[np.minimum(theirs, len(hit) - 1)]
@@ -178,7 +178,7 @@ def real_clips(
     split:str, # Clips come from the works of this split
     n:int=None, # Clips wanted; None for all
     length:int=256, # tokens per clip
-    prompt_tokens:int=64, # No clip begins before so many tokens
+    prompt_tokens:int=64, # No clip begins before this many tokens
     per_piece:int=32, # At most this many of a piece
     seed:int=0, # Seed of cuts and choice
 ) -> tuple: # (n, length) uint16, and a DataFrame: piece (row of the manifest), composer and work
@@ -202,7 +202,7 @@ def passages(
     split:str, # Of these works
     n:int=None, # Passages wanted, repeated if there are fewer; None gives each once
     length:int=256, # tokens per clip
-    prompt_tokens:int=64, # None begins before so many tokens
+    prompt_tokens:int=64, # None begins before this many tokens
     seed:int=0, # Seed of places and choice
 ) -> pd.DataFrame: # Columns piece, step, composer, work; composers and works in turn
     "Places at which clips may begin."
@@ -224,7 +224,7 @@ def cut_at(
     step:int, # Where the clip begins
     encoder, # Of the clip
     length:int, # Its tokens
-) -> np.ndarray: # uint16 array of `length` ids, or None where too little follows
+) -> np.ndarray: # uint16 array of `length` ids, or None if too little follows
     "Encode what begins at a step or later, and cut."
     later = notes[notes['onset'] >= step].sort_values('onset', kind='stable').head(length)
     later.attrs = dict(steps_per_beat=encoder.config.steps_per_beat)
@@ -239,7 +239,7 @@ def corrupt_clips(
     level, # Its level, or one for each place
     length:int=256, # tokens per clip
     seed:int=0, # Same seed, same random numbers at every level
-) -> list: # (length,) uint16 by place; None where the corrupted music is too short
+) -> list: # (length,) uint16 by place; None if the corrupted music is too short
     "Corrupt pieces and cut clips from them."
     notes, found, bar, split = {}, [], 4*corpus.encoder.config.steps_per_beat, corpus.manifest['split']
     others = {s: corpus.indices(s) for s in split.unique()} # works of another split would leak
@@ -262,12 +262,12 @@ def corrupted_clips(
     split:str, # Clips come from the works of this split
     n:int, # Clips wanted; there may be fewer
     length:int=256, # tokens per clip
-    prompt_tokens:int=64, # None begins before so many tokens
+    prompt_tokens:int=64, # None begins before this many tokens
     families:dict=TRAIN_CORRUPTIONS, # Corruptions by name
     levels:tuple=(0., 1.), # Lowest and highest
     seed:int=0, # Seed of everything
 ) -> tuple: # (n, length) uint16, and a DataFrame: piece, composer, work, corruption, level, label
-    "corrupted clips, labelled `NO_COMPOSER` as often as their level says, else with the composer's name."
+    "corrupted clips, labelled `NO_COMPOSER` with a probability equal to their level, else with the composer's name."
     places, chance = passages(corpus, split, n, length, prompt_tokens, seed), np.random.default_rng([seed, 2])
     names, level = np.resize(list(families), n), chance.uniform(*levels, n)
     chance.shuffle(names)

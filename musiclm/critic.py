@@ -48,7 +48,7 @@ __getattr__, __dir__ = forward_names(__name__, renamed=dict(realness='critic_sco
                 critic_figures='evaluate_critic'))
 
 # %% ../nbs/35_critic.ipynb #0006
-MARGIN = 128 # tokens written beyond a clip: where it may start, and what cutting and encoding again may lose
+MARGIN = 128 # tokens generated beyond a clip: room for its start, and for losses in cutting
 
 # %% ../nbs/35_critic.ipynb #0e871bdd
 def generated_clips(
@@ -82,7 +82,7 @@ def align_to_steps(
     ids:np.ndarray, # Token ids
     encoder, # Of them
 ) -> np.ndarray:
-    "Leave out what stands behind the last wait: a piece can always go on from the beginning of a step."
+    "Cut after the last wait, because a piece can always continue at the beginning of a step."
     waits = getattr(encoder, 'wait_of', np.ones(len(encoder.vocab)))[ids] > 0
     return ids[:len(ids) - int(waits[::-1].argmax())] if waits.any() else ids[:0]
 
@@ -95,8 +95,8 @@ def paired_real_clips(
     prompt_tokens:int=64, # tokens per prompt at most, `xxbos` included
     per_piece:int=32, # At most this many of a piece
     seed:int=0, # Seed of cuts and choice
-) -> tuple: # Clips (n, length); n prompts, what stands before each; their table: piece, composer, work
-    "Real clips, composers and works in turn, and prompts from which generated ones can go on from the same places."
+) -> tuple: # Clips (n, length); n prompts, the tokens before each clip; their table: piece, composer, work
+    "Real clips, composers and works in turn, and prompts from which generated ones can continue the same places."
     found, where, prompts, enc, m = [], [], [], corpus.encoder, corpus.manifest
     for i in corpus.indices(split):
         ids, chance = corpus.tokens(i), np.random.default_rng([seed, i])
@@ -175,7 +175,7 @@ def lm_features(
     reference, # A language model
     x:torch.Tensor, # (B, T) token ids
 ) -> tuple: # (B, T, 3): surprise in nats, log(1 + tokens that were likelier), entropy in nats; (B, T, d) features
-    "What a language model expects at each token, having heard those before it."
+    "Statistics of a language model at each token, given those before it."
     reference.reset()
     f = reference.features(torch.cat([torch.full_like(x[:, :1], BOS), x[:, :-1]], 1))
     logits = reference.head(f)[0] if hasattr(reference, 'head') else F.linear(f, reference.emb.weight)
@@ -250,7 +250,7 @@ def reset(self:Critic):
 # %% ../nbs/35_critic.ipynb #33db6a82
 @patch
 def pool(self:Critic, x): # (B, T) -> (B, pooled)
-    "What the encoder and the reader find in clips. The reference computes in bfloat16 where that is quick."
+    "What the encoder and the reader find in clips. The reference computes in bfloat16 if that is quick."
     self.reset()
     found, heard = [], ()
     if self.lm is not None:
@@ -341,9 +341,7 @@ def critic_learner(
     arch:str=None, # A key of `ARCHS`, 'reader', 'roll_cnn'; None: of `start`, 'reader' with a reference, or 'awd_lstm'
     size:str=None, # 'tiny', 'small' or 'base'; None: that of `start`, else 'small'
     start=None, # A language model whose weights the encoder begins with
-    reference=None,
-                   # A generator that did not see the real clips; the critic reads its token statistics, see
-                   # `lm_features`
+    reference=None, # A generator not trained on the real clips; the critic reads its token statistics
     lr:float=3e-3, # Peak learning rate
     wd:float=.05, # Decoupled weight decay
     metrics=accuracy, # Metrics of the `Learner`
@@ -490,7 +488,7 @@ def evaluate_critic(
     encoder, # Encoding of the clips
     likelihood=None, # Generators by name, whose likelihood is a baseline
 ) -> dict: # `auc`, `difference` to `best_baseline`, `by_generator`, `by_kind`, `baselines`, `calibration_error`
-    "How well a critic tells real from generated, and how well baselines do on the same clips."
+    "AUC of a critic and of its baselines on the same clips."
     use = info['split'].isin(['train', 'test']).to_numpy()
     clips, info = clips[use], info[use].reset_index(drop=True)
     test, real = (info['split'] == 'test').to_numpy(), (info['label'] == 'real').to_numpy()
@@ -533,7 +531,7 @@ def clips_of_pieces(
 def piece_critic_scores(
     critic, # From `critic_learner`
     pieces, # `Piece`s
-) -> np.ndarray: # (n,) probability that a person wrote the piece; NaN where it is too short for a clip
+) -> np.ndarray: # (n,) probability that the piece is real; NaN if it is too short for a clip
     "What the critic thinks of whole pieces behind their prompts: the mean over clips, in logits."
     clips, owner = clips_of_pieces(pieces, unwrap_model(critic, 'critic').clip_length)
     z = logit(np.clip(critic_scores(critic, clips), 1e-6, 1 - 1e-6))
@@ -567,7 +565,7 @@ def select_diverse(
     pieces, # `Piece`s, best first
     k:int, # How many to pick
 ) -> list[Piece]: # Best first
-    "Pick in turn from the prompts, and no piece twice; equal pieces are picked only where nothing else is left."
+    "Select round-robin over the prompts, without repeats; equal pieces come last."
     seen, turns, order = set(), {}, []
     for i, p in enumerate(pieces):
         prompt, ids = p.info.get('prompt'), p.ids.tobytes()

@@ -96,7 +96,7 @@ def create_batches(self:LMLoader, samps):
 # %% ../nbs/18_data.ipynb #b9eb2613
 @patch
 def state(self:LMLoader) -> dict: # JSON
-    "Where the loader stands between two epochs."
+    "The state of the loader between two epochs."
     moves = [t.rng.bit_generator.state for t in self.after_item.fs if isinstance(t, RandomTranspose)]
     return dict(epoch=self.epoch, moves=moves)
 
@@ -105,7 +105,7 @@ def state(self:LMLoader) -> dict: # JSON
 def set_state(self:LMLoader,
     state:dict, # From `state`
 ):
-    "Stand where another loader of the same pieces and settings stood."
+    "Restore the state of a loader of the same pieces and settings."
     self.epoch = state['epoch']
     for t, rng in zip((t for t in self.after_item.fs if isinstance(t, RandomTranspose)), state['moves']):
         t.rng.bit_generator.state = rng

@@ -51,7 +51,7 @@ class DemoSettings:
     seed:int=0 # Seed of everything
     max_pieces:int=None # Pieces of the corpus, in proportion; None for all
     clip_length:int=256 # Tokens that composer and critic read
-    prompt_tokens:int=64 # Tokens of the openings that pieces go on from
+    prompt_tokens:int=64 # Tokens of the openings that pieces continue
     composer_clips:int=2400 # Training clips of the composer classifier
     composer_epochs:int=10
     generator_size:str='small' # Of the AWD-LSTM
@@ -131,7 +131,7 @@ class Demo:
         self.device = default_device()
     @cached_property
     def corpus(self): return Corpus.load(self.work/'corpus')
-    def model(self, name): # A ready one, or one that this run trained
+    def model(self, name): # A pretrained one, or one that this run trained
         return load_model(PRETRAINED[name] if self.settings.pretrained else self.work/'models'/name, self.device)
     @cached_property
     def judge(self): return self.model('composer')

@@ -24,7 +24,7 @@ from .grammar import ByRow
 from .chordwise import ChordwiseEncoder
 
 # %% ../nbs/14_encoders.ipynb #0042
-TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, and nothing lost but what `normalise` says
+TOKENIZERS = ('REMI', 'TSD', 'MIDILike') # of MidiTok: one token at a time, lossless but for `normalise`
 TOKENIZER_KEYS = {'config', 'tokenization', '_vocab_base', '_model', '_vocab_base_byte_to_token'}
 MOST_TOKENS = 1 << 16 # ids are uint16
 
@@ -66,7 +66,7 @@ def tokenizer_text(
 
 # %% ../nbs/14_encoders.ipynb #2b0a1018
 def check_tokenizer(
-    about:dict, # What the text says
+    about:dict, # The parameters
 ):
     "Raise `ValueError` on parameters of a tokenizer that are not what MidiTok would write."
     if not isinstance(about, dict) or not isinstance(about.get('config'), dict) or 'tokenization' not in about:
@@ -120,7 +120,7 @@ def encoding_of(
 class MidiTokEncoder(Encoder):
     "Note tables to the tokens of a MidiTok tokenizer and back; `.vocab`, `.config`, `.tokenizer`."
     def __init__(self,
-        tokenizer=None, # A tokenizer of MidiTok, or the name of its class; None where `config` has its parameters
+        tokenizer=None, # A tokenizer of MidiTok, or the name of its class; None if `config` has its parameters
         config:EncodingConfig=None, # Options of a stored encoding; None makes them of the tokenizer
         parts:tuple=('v', 'p'), # Names of the parts
         **options, # As of MidiTok's `TokenizerConfig`, with the name of a class
@@ -146,7 +146,7 @@ class MidiTokEncoder(Encoder):
 def base_tokens(self:MidiTokEncoder,
     i:int, # The tokenizer's own id
 ) -> tuple: # Texts of the tokens that it joins: one, but for BPE
-    "What a token stands for before BPE."
+    "The tokens that a BPE token joins."
     if not self.tokenizer.is_trained: return self.tokenizer[i],
     seq = need_miditok().TokSequence(ids=[i], are_ids_encoded=True)
     self.tokenizer.decode_token_ids(seq)
@@ -235,7 +235,7 @@ def steps_of(
 # %% ../nbs/14_encoders.ipynb #a320ea5a
 @patch
 def read_types(self:MidiTokEncoder):
-    "What the tokenizer says of its types of tokens."
+    "The tokenizer's rules on types of tokens."
     special = {s.split('_')[0] for s in self.tokenizer.special_tokens} | set(self.tokenizer.special_tokens)
     self.follow = {t: set(f) - special for t, f in self.tokenizer.tokens_types_graph.items() if t not in special}
     # a note is complete where time may pass; a piece does not end with time
@@ -527,7 +527,7 @@ def train_bpe(
     encoder:MidiTokEncoder, # Its tokenizer stays as it is
     tables, # Note tables of the training split
     vocab_size:int, # Tokens wanted, MidiTok's special tokens included
-) -> MidiTokEncoder: # With a trained tokenizer; its vocabulary is smaller where the music has fewer pairs
+) -> MidiTokEncoder: # With a trained tokenizer; its vocabulary is smaller if the music has fewer pairs
     "Learn a BPE of a tokenizer's tokens; raises `ValueError` if the vocabulary would not grow."
     tokenizer = read_tokenizer(encoder.config.tokenizer)
     if vocab_size <= len(tokenizer.vocab) or vocab_size > MOST_TOKENS:

@@ -128,7 +128,7 @@ def advance(self:Grammar,
     "Follow each piece by one token."
     tokens = tokens[:, None]
     event = (tokens >= self.events) & (tokens < self.loud.start) # an onset or an end
-    told = tokens >= self.loud.start # how loud, how fast, by which composer: the step goes on where it was
+    told = tokens >= self.loud.start # loudness, tempo and composer do not move the step
     composer = tokens >= self.composers.start
     self.named = (self.named | composer) & (tokens != BOS)
     self.after = torch.where(composer, self.after, tokens)

@@ -68,7 +68,7 @@ def check_probs(
     probs, # (n, K) class probabilities, one row a clip
     min_rows:int=1, # Fewest rows allowed
 ) -> np.ndarray: # (n, K) float64, rows scaled to sum to 1 exactly
-    "Check class probabilities; raises ValueError where they are none."
+    "Check class probabilities; raises `ValueError` if they are none."
     p = np.asarray(probs, dtype=float)
     if p.ndim != 2: raise ValueError(f'probabilities have {p.ndim} dimension(s): give an array of clips x classes')
     if p.shape[1] < 2: raise ValueError(f'probabilities have {p.shape[1]} class(es): a judge needs at least 2')
@@ -122,7 +122,7 @@ def bootstrap_weights(
     weights = np.ones((n_boot, n_groups))
     for s in range(strata.max() + 1):
         members = np.flatnonzero(strata == s)
-        if (m := len(members)) < 2: continue # a stratum of one cluster tells nothing of its spread
+        if (m := len(members)) < 2: continue # a stratum of one cluster has no spread
         weights[:, members] = chance.multinomial(m - 1, np.full(m, 1/m), n_boot)*(m/(m - 1))
     return weights
 
@@ -132,7 +132,7 @@ def stratum_codes(
     n_groups:int, # Clusters
     strata=None, # (n,) stratum of each item, of any type; a cluster lies in one
 ) -> np.ndarray: # (n_groups,) stratum of each cluster
-    "Number the strata of clusters; raises ValueError where there is no stratum of two clusters to learn a spread from."
+    "Number the strata of clusters; raises `ValueError` if there is no stratum of two clusters to learn a spread from."
     found = np.zeros(n_groups, int)
     if strata is not None:
         found[codes] = pd.factorize(np.asarray(strata))[0] + 1
@@ -200,7 +200,7 @@ def _log_is_bias(p, groups=None, strata=None):
     sums, size = np.zeros((n_groups, p.shape[1])), member.sum(0)
     np.add.at(sums, codes, p - mean)
     apart = sums - member @ (member.T @ sums/np.maximum(size, 1)[:, None])
-    var = (member @ (size/np.maximum(size - 1, 1))) @ apart**2/len(p)**2  # a stratum of one cluster tells nothing
+    var = (member @ (size/np.maximum(size - 1, 1))) @ apart**2/len(p)**2  # a stratum of one cluster has no spread
     return np.divide(var, mean, out=np.zeros_like(mean), where=mean > 0).sum()/2
 
 # %% ../nbs/30_metrics.ipynb #8b300a7f
@@ -283,7 +283,7 @@ def normalised_score(
 def class_divergence(
     probs, # (n, K) of generated clips
     real, # (m, K) of real clips
-) -> float: # Nats, 0 where the proportions are equal
+) -> float: # Nats, 0 if the proportions are equal
     "KL(p̄ generated ‖ p̄ real)."
     p, q = check_probs(probs).mean(0), np.maximum(check_probs(real).mean(0), 1e-12)
     return float((xlogy(p, p) - xlogy(p, q)).sum())
@@ -366,7 +366,7 @@ def expected_calibration_error(
 
 # %% ../nbs/30_metrics.ipynb #0036
 def _weighted_auc(scores, positive, weights):
-    "AUC under item weights (B, n) -> (B,); NaN where a resample lacks one of the classes."
+    "AUC under item weights (B, n) -> (B,); NaN if a resample lacks one of the classes."
     order = np.argsort(scores)
     s, w_pos, w_neg = scores[order], (weights*positive)[:, order], (weights*~positive)[:, order]
     below = np.c_[np.zeros(len(weights)), w_neg.cumsum(1)]  # (B, n + 1) weight of negatives before each rank
@@ -490,7 +490,7 @@ def _groove(struck, bar):
 def descriptors(
     notes:pd.DataFrame, # Note table
     beats_per_bar:int=4, # Only groove uses it
-) -> dict[str, float]: # Keys `DESCRIPTORS`; NaN where a table is too short to say
+) -> dict[str, float]: # Keys `DESCRIPTORS`; NaN if a table is too short
     "Describe a piece in a dozen figures; times in beats, entropy in bits."
     out = dict.fromkeys(DESCRIPTORS, np.nan) | {'n_notes': float(len(notes))}
     if not len(notes): return out

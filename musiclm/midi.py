@@ -80,7 +80,7 @@ def repair_midi(
     raw:bytes, # A MIDI file
     path,
 ) -> tuple: # The same with its header mended, and whether its ticks are parts of a second
-    "Refuse a MIDI file that is not what it says, or mend its header."
+    "Refuse a MIDI file with a false header, or repair the header."
     if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = canonical_midi(raw, path)
     kind, n_tracks, division = header = struct.unpack_from('>HHH', raw, 8)
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
@@ -133,7 +133,7 @@ def has_overflow(
 ) -> bool:
     "Does a track of a MIDI file last longer than 31 bits can count?"
     signed = np.frombuffer(raw, np.int8)
-    long_steps = signed[:-2] & signed[1:-1] & signed[2:] # negative where three bytes on end have their high bit set
+    long_steps = signed[:-2] & signed[1:-1] & signed[2:] # negative if three successive bytes have their high bit set
     if long_steps.min() >= 0 or (long_steps < 0).sum() < 8: return False  # 8 of the longest steps make 2**31 ticks
     try: return any(track_ticks(raw, *t) >= 2**31 for t in tracks)
     except IndexError: return False  # malformed otherwise: the reader will say how
@@ -147,7 +147,7 @@ class Tracks(NamedTuple):
     times: np.ndarray # (2n,) onsets, then ends: ticks (int64) or beats (floats)
     pitch: np.ndarray
     velocity: np.ndarray # As the file has it
-    unit: int # Ticks in a beat; 1 where times are in beats
+    unit: int # Ticks in a beat; 1 if times are in beats
     tempos: list # (time, beats per minute) of every change
     info: dict # What else reading found out
 

@@ -36,7 +36,7 @@ def load_weights(model, path):
     return model
 
 # %% ../nbs/21_models.ipynb #5c0c5915
-BUILDERS = { # by kind, functions of what model.json says, the vocabulary, the encoding and the path of the weights
+BUILDERS = { # by kind, builders: (contents of model.json, vocabulary, encoding, path of the weights) -> model
     'generator': lambda about, vocab, encoding, path: load_weights(
         make_model(len(vocab), about['arch'], about['size'], **about['options']), path),
     'classifier': lambda about, vocab, encoding, path: load_weights(
@@ -72,7 +72,7 @@ def unwrap_model(
 def describe_model(
     model, # A model with `.vocab` and `.encoding`
     card:dict, # What is worth knowing of it
-) -> dict: # As `model.json` says it
+) -> dict: # As in `model.json`
     "All of a model but its weights and vocabulary."
     about = {**model.build, 'musiclm': __version__, 'encoding': json.loads(model.encoding.to_json()), 'card': card}
     if hasattr(model, 'labels'): about.update(labels=model.labels, temperature=model.temperature)
@@ -81,7 +81,7 @@ def describe_model(
 # %% ../nbs/21_models.ipynb #9f34399b
 def flat_rows(
     value, # A dict, perhaps of dicts; anything else is one row
-    name:str='', # What stands before the names
+    name:str='', # Prefix of the names
 ): # Generates pairs of a name and a text
     "Entries of nested dicts, one a row, the names joined."
     if not isinstance(value, dict):
@@ -191,7 +191,7 @@ def pretrained_models() -> list[str]:
 def model_folder(
     name, # A folder, or the name of a pretrained model
 ) -> Path: # The folder; a pretrained model only where there is no folder of its name
-    "Where a model stands."
+    "The folder of a model."
     ready = not Path(name).exists() and str(name) in pretrained_models()
     return pretrained_folder()/str(name) if ready else Path(name)
 
@@ -238,18 +238,18 @@ def hub(
 
 # %% ../nbs/21_models.ipynb #1fdfab55
 def push_to_hub(
-    model, # A model or a `Learner`, a folder of a saved one, or the name of a ready one
-    repo_id:str, # 'user/name'; made where it does not exist
+    model, # A model or a `Learner`, a folder of a saved one, or the name of a pretrained one
+    repo_id:str, # 'user/name'; created if missing
     private:bool=False, # Is a new repository for its owner only?
     revision:str=None, # Branch; None is the main one
     message:str=None, # Of the commit
     token:str=None, # Of the account; None: that of `hf auth login`
     endpoint:str=None, # Another Hub; None: huggingface.co, or HF_ENDPOINT
-    **saving, # as in `save_model`, where a model is given: dtype and the card
+    **saving, # as in `save_model`, for a model: dtype and the card
 ) -> str: # Address of the commit
     "Put a model on the Hugging Face Hub. Raises `ValueError` if that can't be."
     with hub(repo_id) as hf, tempfile.TemporaryDirectory() as spare:
-        if isinstance(model, (str, Path)): load_model(folder := model_folder(model)) # or says what is wrong with it
+        if isinstance(model, (str, Path)): load_model(folder := model_folder(model)) # raises an error if it is wrong
         else: folder = save_model(model, Path(spare)/'model', **{**getattr(unwrap_model(model), 'card', {}), **saving})
         api = hf.HfApi(endpoint=endpoint, token=token)
         api.create_repo(repo_id, private=private, exist_ok=True)

@@ -28,7 +28,7 @@ def split_at_bars(
     end:int, # Steps
     beat:int, # Steps in a quarter note
 ) -> list: # (begin, length) in steps
-    "Cut a note into note values: at bar lines, and at the first beat where it begins between beats."
+    "Cut a note into note values: at bar lines, and at the first beat if it begins between beats."
     found = []
     while begin < end:
         stop = min(end, (begin//(4*beat) + 1)*4*beat, *([(begin//beat + 1)*beat] if begin % beat else []))
@@ -114,7 +114,7 @@ def make_staff(
     n_bars:int,
     sharps:int, # Key signature
     part, # An empty `Part` or `PartStaff` of music21, to be filled
-    opening:list, # What stands at the beginning: instrument, clef
+    opening:list, # First elements: instrument, clef
 ):
     "Write one staff, bar by bar."
     from music21 import key, meter, stream

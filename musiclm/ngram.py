@@ -35,7 +35,7 @@ def chain_pieces(
 def stable_order(
     codes, # (N,) ints from 0 to n - 1
     n:int, # How many different ones there may be
-) -> np.ndarray: # (N,) int32: where the items stand when sorted, equal ones in their old order
+) -> np.ndarray: # (N,) int32: stable sorting order of the items
     "A counting sort, O(N): the turn from rows to columns of a sparse matrix with one entry a row."
     rows = csr_array((np.zeros(len(codes), np.int8), codes, np.arange(len(codes) + 1)), shape=(len(codes), n))
     return rows.tocsc().indices
@@ -102,7 +102,7 @@ def fit(
     pieces, # Training pieces, sequences of token ids that begin with `xxbos`
     vocab, encoding=None, # Vocabulary and `EncodingConfig`
     order:int=8, # Highest order
-    transpositions=range(-5, 7), # Semitones by which every piece is transposed in turn; (0,): as it stands
+    transpositions=range(-5, 7), # Semitones by which every piece is transposed in turn; (0,): none
 ) -> NGram:
     "Count n-grams up to `order`. Raises ValueError on ids outside the vocabulary."
     if not 1 <= order <= 16: raise ValueError(f'order {order}: an n-gram model has an order from 1 to 16')
@@ -138,7 +138,7 @@ def pick(
     values, # (n,)
     node, # (N,) indices; -1: none
 ) -> np.ndarray: # (N,)
-    "`values[node]`, and 0 where there is no node."
+    "`values[node]`, and 0 if there is no node."
     out, found = np.zeros(len(node), values.dtype), node >= 0
     out[found] = values[node[found]]
     return out
@@ -247,7 +247,7 @@ def unpack_arrays(
     arrays, # What `state_arrays` gave
     n_vocab:int, # Size of the vocabulary
 ) -> tuple[list, list]: # Keys and counts by level
-    "Keys and counts out of stored arrays; raises ValueError where they do not fit together."
+    "Keys and counts out of stored arrays; raises `ValueError` if they do not fit together."
     if missing := {'sizes', 'counts', 'tokens', 'children'} - set(arrays):
         raise ValueError(f'no n-gram model: {sorted(missing)} are missing')
     sizes = [int(s) for s in arrays['sizes']]
@@ -282,7 +282,7 @@ def build(self:NGram) -> dict:
 # %% ../nbs/22_ngram.ipynb #6515fac9
 @register('ngram')
 def load_ngram(
-    card:dict, # What `model.json` says; `order` is the one in use
+    card:dict, # Contents of `model.json`; `order` is the one in use
     vocab, encoding, # Vocabulary and `EncodingConfig`
     path, # The safetensors file
 ) -> NGram:

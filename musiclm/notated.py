@@ -39,14 +39,14 @@ def bar_voices(
 def bar_length(
     voices:list, # What `bar_voices` gives
 ) -> float: # Beats; negative when nothing but rests says so; 0 when nothing does
-    "How long a bar is; voices that only rest are not believed, since a whole rest often stands in bars of any length."
+    "The length of a bar; voices with rests only do not count, because a whole rest is used in bars of any length."
     ends = lambda vs: max((at + float(e.quarterLength) for v in vs for at, e in v), default=0.)
     sounding = [v for v in voices if not all(e.isRest for _, e in v)]
     return ends(sounding) or -ends(voices)
 
 # %% ../nbs/02_notated.ipynb #0025
 def bar_starts(
-    lengths:list, # For every part the lengths of its bars in beats; negative where the part rests
+    lengths:list, # For every part the lengths of its bars in beats; negative if the part rests
 ) -> np.ndarray: # Where each bar begins, and after them the end of the last, in beats
     "Place bars by the commonest length over the parts; of equals, by the one commonest in the piece."
     n = max(map(len, lengths))
@@ -109,8 +109,8 @@ def part_rows(
 # %% ../nbs/02_notated.ipynb #002b
 def bars_of(
     part, # A music21 part
-) -> list: # Its measures; the part itself where it has none
-    "What stands for the bars of a part."
+) -> list: # Its measures, or the part itself
+    "The bars of a part."
     from music21 import stream
     return [m for m in part.elements if isinstance(m, stream.Measure)] or [part]
 
@@ -171,7 +171,7 @@ def score_rows(
 def abc_tunes(
     text:str, # An ABC file
 ) -> dict: # Number of the tune -> its text with the book's header; raises ValueError for a header beyond reason
-    "Split an ABC book into its tunes, by the numbers of their `X:` fields, or by their places where these repeat."
+    "Split an ABC book into its tunes, by the numbers of their `X:` fields, or by their positions if these repeat."
     head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
     head = ''.join(re.findall(r'^(?:[A-Za-z]:|%%).*\n', head, flags=re.M)) # without what a book says to its readers
     if len(head)*len(tunes) > MAX_BYTES: raise ValueError('a header of such length, before so many tunes, is no ABC')
@@ -198,7 +198,7 @@ def one_tune(
 def score_text(
     raw:bytes, # A kern or ABC file
 ) -> str:
-    "Its text, which is UTF-8, or UTF-16 if it says so; what is neither is kept as marks that mean nothing."
+    "Its text: UTF-8, or UTF-16 with a byte order mark; invalid bytes become replacement characters."
     utf16 = raw[:2] in (b'\xff\xfe', b'\xfe\xff')
     return raw.decode('utf-16' if utf16 else 'utf-8-sig', errors='replace').replace('\r\n', '\n').replace('\r', '\n')
 
@@ -361,7 +361,7 @@ def xml_root(
     path, # Where it comes from
     raw:bytes, # A file of XML
 ): # The root element; raises `ScoreError` if it is broken, too large, or defines entities
-    "Parse XML from nobody knows where."
+    "Parse untrusted XML."
     if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} tags: no score')
     if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
         raise ScoreError(path, 'it defines XML entities, which no score needs')

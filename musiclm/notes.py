@@ -88,7 +88,7 @@ def note_frame(
 def table_rows(
     notes:pd.DataFrame, # A note table, perhaps with more columns
 ) -> np.ndarray: # (5, n) int64: onset, duration, pitch, velocity, part
-    """The columns of a note table, at once: whoever takes them from the table one by one has its `attrs` copied each
+    """The columns of a note table, at once: taking them one by one copies its `attrs` each
     time."""
     plain = notes.columns is TABLE_COLUMNS or notes.columns.equals(TABLE_COLUMNS)
     return (notes if plain else notes[NOTE_COLUMNS]).to_numpy(np.int64).T
@@ -125,7 +125,7 @@ def check_output_folder(
     path, # Where a folder shall be
     mark:str, # File that marks a folder that may be replaced
 ):
-    "Raise `ValueError` if something else is, or where nothing can be written."
+    "Raise `ValueError` if the folder holds something else, or cannot be written."
     path = Path(path)
     if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f'{path} exists and holds something else (no {mark}): choose another place')
@@ -136,7 +136,7 @@ def check_output_folder(
 # %% ../nbs/00_notes.ipynb #b990e5a2
 def replace_dir(
     new:Path, # A folder that is whole
-    path:Path, # Where it shall stand; what stands there is removed
+    path:Path, # Target folder; an earlier one is removed
 ):
     "Put a whole folder in the place of an old one."
     old = path.with_name(f'.{path.name}.old{os.getpid()}')
@@ -219,7 +219,7 @@ def has_no_gaps(
     onset:np.ndarray, # Steps, the first at 0
     last:int, # Last end, in steps
     max_gap:int, # Steps
-) -> bool: # False where a look at every event is needed
+) -> bool: # False if a look at every event is needed
     "Is there surely no gap: does an onset lie in every stretch of half its length?"
     half = max(1, max_gap//2)
     if last > half*len(onset): return False
@@ -294,7 +294,7 @@ BACKING_PROGRAMS = frozenset([*range(40), 42, 43, 46, 47])
 def auto_map(
     tracks, # (name, program) of every track that has notes
 ) -> str: # 'names' (keyboards by name), 'top', 'program' or 'piano'
-    "What 'auto' stands for: by names, else by programs, else by the number of tracks."
+    "The meaning of 'auto': by names, else by programs, else by the number of tracks."
     names = [name for name, _ in tracks]
     if any(map(KEYBOARD_NAMES.search, names)): return 'names'
     if any(map(MELODY_NAMES.search, names)): return 'top'
@@ -327,7 +327,7 @@ def match_tracks(
     tracks:tuple, # (name, program) of every track that has notes
     parts:tuple, # Names of the encoding's parts
     part_map:str, # One of `PART_MAPS`
-): # For every track the index of its part; None where that depends on pitches
+): # For every track the index of its part; None if that depends on pitches
     "What names, programs and the order of tracks decide."
     if part_map not in PART_MAPS: raise ValueError(f'part_map is {part_map!r}; it can be one of {", ".join(PART_MAPS)}')
     if part_map == 'auto':

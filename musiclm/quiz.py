@@ -60,7 +60,7 @@ def read_opening(
     row, # A row of its manifest, as `itertuples` gives it
     prompt_tokens:int=64, # Tokens of the opening
 ) -> Piece:
-    "A real piece whose opening stands where a generated one has its prompt."
+    "A real piece; its opening takes the place of a prompt."
     name = f'{getattr(row, "title", None) or row.piece} ({row.composer})'
     return Piece(corpus.tokens(row.Index), corpus.encoder, prompt_tokens,
                  dict(prompt=name, prompt_composer=row.composer, prompt_work=row.work))
@@ -75,7 +75,7 @@ def generated_pieces(
     seed:int=0, # Seed of everything
     **rule, # as in `sample`
 ) -> list[Piece]: # `info` names generator, and composer and work of the opening
-    "Pieces that go on from openings of different works. Raises `ValueError` if there are too few works."
+    "Pieces that continue openings of different works. Raises `ValueError` if there are too few works."
     if other := [k for k, m in generators.items() if unwrap_model(m, 'generator').vocab != corpus.vocab]:
         raise ValueError(f'the store has another vocabulary than generator {other[0]}')
     rows = list(held_out_works(corpus, length, prompt_tokens, seed).itertuples())
@@ -138,7 +138,7 @@ def real_pieces(
     prompt_tokens:int=64, # Tokens of the opening
     seed:int=0, # Seed of the choice
 ) -> list[Piece]: # As many as there are works for, no more than generated ones
-    "Real pieces of works that no generated one goes on from, by the same composers as far as works go."
+    "Real pieces of works that no generated piece continues, by the same composers if possible."
     taken = {p.info.get('prompt_work') for p in generated}
     left = [r for r in held_out_works(corpus, length, prompt_tokens, seed).itertuples() if r.work not in taken]
     found = []
@@ -386,8 +386,8 @@ def share(
 # %% ../nbs/42_quiz.ipynb #613b1aba
 def agreement(
     answers:pd.DataFrame, # From `read_answers`
-) -> float: # 1: all say the same; 0: as by chance; NaN where no clip has two answers
-    "Krippendorff's alpha of what listeners said (2004), for nominal answers."
+) -> float: # 1: all agree; 0: as by chance; NaN if no clip has two answers
+    "Krippendorff's alpha of the answers of listeners (2004), for nominal answers."
     votes = answers.groupby(['quiz', 'clip'])['said'].value_counts().unstack(fill_value=0).to_numpy(float)
     votes = votes[votes.sum(1) > 1]
     if not len(votes): return float('nan')
@@ -401,7 +401,7 @@ def clip_table(
     answers:pd.DataFrame, # From `read_answers`
     keys:dict, # Keys by the name of the quiz
 ) -> pd.DataFrame: # A row a clip, the hardest first
-    "What was said about each clip."
+    "The answers on each clip."
     t = answers.assign(human=answers['said'] == 'human')
     t = t.groupby(['quiz', 'clip', 'truth', 'source'], as_index=False).agg(
         answers=('right', 'size'), right=('right', 'mean'), said_human=('human', 'mean'))
@@ -448,7 +448,7 @@ def summarise(
     keys:dict=None, # Keys by the name of the quiz
     critic=None, # Is asked about the same clips
 ) -> dict: # `Estimate`s and tables
-    "What listeners said, and how far a critic agrees with them."
+    "The answers of listeners, and the agreement of a critic."
     a, clips = answers, clip_table(answers, keys or {})
     of = lambda t, y: share(y, t['listener'], t['quiz'] + ' ' + t['clip'].astype(str))
     fooled = {name: of(t, t['said'] == 'human') for name, t in a[a['truth'] == 'machine'].groupby('source')}
@@ -471,7 +471,7 @@ def summary_text(
     found:dict, # From `summarise`
     hardest:int=5, # Clips to name
 ) -> str: # Several lines
-    "The sum of what listeners said, for people."
+    "The summary as text."
     per = lambda e: f'{e.value:.0%} ({e.low:.0%} to {e.high:.0%}; {e.n} answers)'
     lines = [f'right: {per(found["accuracy"])}; guessing gives 50%']
     if len(found['by_listener']) > 1:

@@ -104,7 +104,7 @@ def parse(cls:SamplingRule,
 def top_p_filter(
     weights:torch.Tensor, # (B, k), in falling order
     top_p=None, # Keep the fewest tokens that hold this probability
-) -> torch.Tensor: # (B, k), zero where filtered
+) -> torch.Tensor: # (B, k), zero if filtered
     "Nucleus filter (Holtzman et al. 2019)."
     if top_p is None: return weights
     return weights*(weights.cumsum(1) - weights < top_p*weights.sum(1, keepdim=True))

@@ -34,7 +34,7 @@ def read_tracks(
     cache=None, # Folder in which printed scores are remembered; None: nothing is
     tempos:bool=True, # Look for the tempos of MIDI files?
 ) -> Tracks: # Raises `ScoreError`
-    "Read a score as it stands in its file."
+    "Read a score without quantizing."
     suffix = os.path.splitext(path)[1].lower()
     if suffix in MIDI_SUFFIXES: return midi_tracks(path, tempos)
     if suffix in NOTATED_SUFFIXES: return load_cached_tracks(path, tune, cache) if cache else notated_tracks(path, tune)
@@ -176,5 +176,5 @@ def load_cached_tracks(
 
 # %% ../nbs/03_scores.ipynb #41f2a0ad
 def save_cached_tracks(path:Path, data:bytes):
-    "Keep `data` for the next time; where that can't be, there is no next time."
+    "Cache `data`, if the folder can be written."
     with contextlib.suppress(OSError): atomic_write(path, data)

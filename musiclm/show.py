@@ -172,7 +172,7 @@ def _note_path(notes, high):
 def octave_labels(
     notes:pd.DataFrame, # Note table
 ) -> list: # Pairs: name of a C, its distance from the top in percent
-    "Labels beside a roll, where no note can cover them."
+    "Labels beside a roll, outside the notes."
     low, high = pitch_span(notes)
     return [(pitch_name(o), round(100*(high - o + .5)/(high - low + 1), 1)) for o in range(low + 1, high) if o%12 == 0]
 
@@ -333,7 +333,7 @@ def encode_audio(
 def data_uri(
     data:bytes, # Any file
     mime:str, # Its type
-) -> str: # Something to put where an address stands
+) -> str: # A data URI
     "A file as an address that carries the file itself."
     return f'data:{mime};base64,{base64.b64encode(data).decode()}'
 
@@ -359,7 +359,7 @@ def display_html(
     audio:bool=True, # Add a player?
     kbps:int=32, # Size of the audio against its quality
 ) -> str: # HTML: title, piano roll with its legend, player
-    "A note table as a person wants it: to be seen and heard."
+    "A piano roll and an audio player for a note table."
     if not len(notes): return f'<p>{escape(title)} (no notes)</p>'
     seconds = seconds_at(notes, end_step(notes), bpm)
     keys = ''.join(f'<span style="color:{color}">■</span> {name} &ensp;' for part in sorted(notes.part.unique())

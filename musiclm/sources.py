@@ -32,7 +32,7 @@ def split_by_work(
     manifest:pd.DataFrame, # Columns composer, work, and n_notes if the splits shall be balanced by it
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test
     seed:int=0, # Seed of the choice
-    kept:dict=None, # Splits of works that have one already
+    kept:dict=None, # Existing splits of works
 ) -> np.ndarray: # The split of every row
     "Split a manifest so that no work is cut."
     size = manifest.n_notes if 'n_notes' in manifest else pd.Series(1, index=manifest.index)
@@ -70,7 +70,7 @@ def fill_splits(
     manifest:pd.DataFrame, # Columns composer, work, perhaps split, perhaps n_notes
     fractions:tuple=(.7, .15, .15), # Shares of train, valid and test, for works that have no split
     seed:int=0, # Seed of the choice
-    kept:dict=None, # Splits of works that have one already, unless the manifest gives another
+    kept:dict=None, # Existing splits of works, unless the manifest gives another
 ) -> tuple: # The split of every row, and a list of (work, reason) for works that were cut
     "Keep the splits that are given, whole works only, and split the other works."
     if 'split' not in manifest: return split_by_work(manifest, fractions, seed, kept), []
@@ -112,7 +112,7 @@ def music21_folder() -> Path:
 # %% ../nbs/15_sources.ipynb #f2c4e194
 def music21_manifest(
     names=COMPOSERS, # A name that `corpora` lists, or several
-) -> pd.DataFrame: # As `read_manifest`, and path; tune is None where a file is one piece
+) -> pd.DataFrame: # As `read_manifest`, and path; tune is None if a file is one piece
     "Named corpora as one manifest."
     folder = music21_folder()
     tables = [read_manifest(n) for n in dict.fromkeys([names] if isinstance(names, str) else names)]
@@ -196,7 +196,7 @@ def name_key(
 def title_keys(
     title:str,
 ) -> tuple: # Two lists of (whole, number or ''): by catalogue or opus, and by name
-    "What a title says about its work."
+    "The work that a title names."
     text = plain_text(title)
     number = lambda m: re.sub(r'\W', '', ''.join(filter(None, m.groups()))).replace('kv', 'k')
     firm = [(number(m), '') for m in NUMBERED.finditer(text)]
@@ -257,7 +257,7 @@ def score_files(
 # %% ../nbs/15_sources.ipynb #244f8d00
 def list_tunes(
     file:Path, # An ABC file
-) -> list: # (key of the tune, its title), none where the file cannot be read
+) -> list: # (key of the tune, its title), none if the file cannot be read
     "What tunes a book has, without reading their notes."
     try: tunes = abc_tunes(score_text(read_bytes(file)))
     except ValueError: return [] # the reader will say why
@@ -406,7 +406,7 @@ def described_rows(
     files:dict,
     home:str, # Composer of what lies in the folder directly
 ) -> tuple: # Rows of the manifest, and a list of (path, reason)
-    "What the table says of a piece, over what its place and name say."
+    "Metadata of a piece: the table overrides folder and file name."
     rows, errors = [], []
     for inside, tune, told in matched:
         told = {k: v for k, v in told.items() if v and k != 'file'}

@@ -98,7 +98,7 @@ def note_keys(
 def until_again(
     start:np.ndarray, # (n,) onsets, each `step << 11 | rank`, in order
     length:np.ndarray, # (n,) durations, `steps << 11`
-) -> np.ndarray: # (n,) durations that end where the pitch sounds again in its part
+) -> np.ndarray: # (n,) durations, cut where the pitch sounds again in its part
     "Cut overlaps."
     rank = start & 0x7ff
     order = rank.astype(np.uint16).argsort(kind='stable')
@@ -110,7 +110,7 @@ def until_again(
 # %% ../nbs/11_tokens.ipynb #4d7b5492
 def normal_events(
     key:np.ndarray, # From `note_keys`, in any order; may be sorted in place
-    loud:np.ndarray=None, # Loudness of every note, where it is to be kept
+    loud:np.ndarray=None, # Loudness of every note, if the encoding has it
 ) -> tuple: # Onsets and ends, each `step << 11 | rank`, by onset and rank; and the loudness
     "Merge unisons to the longest, of equals the loudest, and cut overlaps."
     if loud is None: key.sort(kind='stable')
@@ -174,7 +174,7 @@ class Encoder:
 def normal_notes(
     onset, duration, pitch, part, # Columns of a note table
     config:EncodingConfig, # Options
-    velocity=None, # 1 to 127, where it is to be kept
+    velocity=None, # 1 to 127, if the encoding has it
 ) -> tuple: # onset, duration, pitch, part and velocity of the notes that remain
     "What the encoding keeps of notes, as columns."
     if not len(onset): return (np.zeros(0, np.int64),)*4 + (velocity,)
@@ -206,8 +206,8 @@ def find_composer(self:Encoder,
 @patch
 def composer_of(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
-) -> str: # None where the second token is no composer behind `xxbos`
-    "Whose token stands at its place."
+) -> str: # None if no composer follows `xxbos`
+    "The composer whose token follows `xxbos`."
     at = self.composers
     told = len(ids) > 1 and ids[0] == BOS and at.start <= ids[1] < at.stop
     return self.config.composers[ids[1] - at.start] if told else None
@@ -294,8 +294,8 @@ def encode_columns(self:NotewiseEncoder,
     duration:np.ndarray, # Lengths in steps, from 1
     pitch:np.ndarray, # MIDI pitches, within 0..127
     part:np.ndarray, # Part indices
-    velocity:np.ndarray=None, # 1 to 127; looked at where the encoding has loudness
-    tempos=(), # (step, beats per minute); looked at where the encoding has tempo
+    velocity:np.ndarray=None, # 1 to 127; used if the encoding has loudness
+    tempos=(), # (step, beats per minute); used if the encoding has tempo
 ) -> np.ndarray: # Token ids, uint16
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
@@ -528,7 +528,7 @@ def clip(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of the token at which the clip begins
     length:int, # Tokens wanted
-) -> np.ndarray: # uint16 array of `length` ids, or None where the piece ends too soon
+) -> np.ndarray: # uint16 array of `length` ids, or None if the piece ends too soon
     "Cut `length` tokens from a piece at `start`: decoded, encoded again, without `xxbos`, `xxeos` and the composer."
     for reach in (length + 128, len(ids)): # as long as needed, for speed, then all there is
         notes = self.decode(np.r_[self.state_before(ids, start), ids[start:start + reach]])

@@ -80,7 +80,7 @@ MOST_COMPOSERS = 1 << 12 # with all else well within the ids of uint16
 # %% ../nbs/10_vocab.ipynb #ddad58da
 def composer_slug(
     name, # A composer's name
-) -> str: # Empty where there is no letter and no digit in it
+) -> str: # Empty if there is no letter and no digit in it
     "Spell a name in lower-case letters, digits, `_` and `-`."
     if not isinstance(name, str): return ''
     for _ in range(2): # a lower-case letter may have an accent of its own
@@ -183,7 +183,7 @@ SLOWEST, OCTAVES = 30, 3 # tempos from 30 to 240 beats per minute
 def velocity_levels(
     bins:int, # Classes of loudness
 ) -> tuple: # The class of every velocity 0..127, and the velocity that stands for each class
-    "Loudness in `bins` equal classes; the one of velocity 64 stands for what is not told."
+    "Loudness in `bins` equal classes; the class of velocity 64 is represented by 64."
     of = np.maximum(np.arange(128) - 1, 0)*bins//127
     middle = [np.flatnonzero(of[1:] == b) + 1 for b in range(bins)]
     return of, np.array([64 if 64 in m else m[len(m)//2] for m in middle])
