@@ -7,6 +7,7 @@ __all__ = ['write_musicxml']
 
 # %% ../nbs/04_musicxml.ipynb #musi0002
 import io
+import re
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +133,19 @@ def make_staff(
     part.makeAccidentals(inPlace=True)
     for measure in part.getElementsByClass(stream.Measure): measure.makeBeams(inPlace=True, failOnNoTimeSignature=False)
 
+# %% ../nbs/04_musicxml.ipynb #505a3e9a
+def mark_tempos(
+    notes:pd.DataFrame, # A note table, perhaps with `attrs['tempos']`
+    beat:int, # Grid steps per beat
+    staff, # Gets the marks
+):
+    "Write tempo marks above a staff; 120 quarter notes per minute if no tempo is known."
+    from music21 import tempo
+    bars = list(staff.getElementsByClass('Measure'))
+    for step, bpm in notes.attrs.get('tempos') or [(0, 120)]:
+        bar, within = divmod(int(step), 4*beat)
+        if bar < len(bars): bars[bar].insert(within/beat, tempo.MetronomeMark(number=round(bpm, 1)))
+
 # %% ../nbs/04_musicxml.ipynb #dc44ccde
 def to_music21(
     notes:pd.DataFrame, # A note table
@@ -154,6 +168,7 @@ def to_music21(
             staff.partName = sound.partName = name
             make_staff(some, beat, n_bars, sharps, staff, [sound, sign])
             staves.append(staff); score.insert(0, staff)
+            if len(score.parts) == 1: mark_tempos(notes, beat, staff)
         if both: score.insert(0, layout.StaffGroup(staves, name=name, symbol='brace'))
     return score
 
@@ -169,7 +184,7 @@ def musicxml(
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as packed:
         packed.writestr('META-INF/container.xml', '<?xml version="1.0" encoding="UTF-8"?><container><rootfiles>'
                         '<rootfile full-path="score.musicxml"/></rootfiles></container>')
-        packed.writestr('score.musicxml', exporter.parse())
+        packed.writestr('score.musicxml', re.sub(rb'<creator type="composer">Music21</creator>', b'', exporter.parse()))
     return file.getvalue()
 
 # %% ../nbs/04_musicxml.ipynb #1a2c1129

@@ -369,6 +369,15 @@ def test_a_printed_score_says_who_plays(tmp_path):
     assert score.metadata.title == 'A title' and len(score.getElementsByClass('StaffGroup')) == 1
 
 
+def test_a_printed_score_has_a_tempo_and_no_invented_composer(tmp_path):
+    notes = note_table([0, 48], 48, [60, 62])
+    notes.attrs['tempos'] = [(0, 90.), (48, 60.)]
+    path = write_musicxml(notes, tmp_path/'x.mxl', 'A title')
+    text = zipfile.ZipFile(path).read('score.musicxml').decode()
+    assert 'Music21</creator>' not in text and 'A title' in text and '<sound tempo="90' in text
+    assert [(t, round(bpm)) for t, bpm in read_score(path).attrs['tempos']] == [(0, 90), (48, 60)]
+
+
 def test_nothing_is_not_printed(tmp_path):
     with pytest.raises(ValueError, match='no notes to print'): write_musicxml(note_table([], [], []), tmp_path/'x.mxl')
     with pytest.raises(ValueError, match='ends in .mxl'): write_musicxml(note_table([0], 12, 60), tmp_path/'x.xml')
