@@ -1,17 +1,14 @@
-"""Writes tests/data/v0_1: a store, three models and a checkpoint of version 0.1, all tiny, and what the models answer.
+"""Writes tests/data/v0_1: a store and three models of version 0.1, all tiny, and what the models answer.
 
 Run once, with version 0.1 on the path: `PYTHONPATH=CLONE_OF_0.1 python tests/data/make_v0_1.py`.
 """
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from musiclm.composer import probabilities
 from musiclm.corpus import clips, toy_corpus
-from musiclm.data import lm_dataloaders
-from musiclm.generator import Checkpoints, generator_learner
 from musiclm.models import make_classifier, make_model, save_model
 from musiclm.ngram import NGram
 
