@@ -8,6 +8,7 @@ __all__ = ['composer_clips', 'composer_dataloaders', 'composer_learner', 'calibr
 
 # %% ../nbs/34_composer.ipynb #0003
 import hashlib
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -302,6 +303,19 @@ class Guess:
                 f'{self.no_composer:.0%}, over 50%']*(self.no_composer > .5)
         unlike = f'unlike any ({"; ".join(why)}); nearest: '*self.unlike_any
         return unlike + f'{self.likeliest} ({self.n} clip{"s"*(self.n > 1)})'
+
+# %% ../nbs/34_composer.ipynb #83980e84
+def renamed_field(
+    old:str, # Name in version 0.1
+    new:str, # Name today
+) -> property: # Warns
+    "A field of `Guess` by its name in version 0.1."
+    def get(self):
+        warnings.warn(f'Guess.{old} is called {new} now', DeprecationWarning, stacklevel=2)
+        return getattr(self, new)
+    return property(get)
+
+Guess.none, Guess.strangeness = renamed_field('none', 'no_composer'), renamed_field('strangeness', 'ood_score')
 
 # %% ../nbs/34_composer.ipynb #43e20e26
 @patch

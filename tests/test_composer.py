@@ -307,7 +307,7 @@ def test_there_is_a_share_of_spoilt_clips_for_each_real_one_there_is(corpus):
 
 
 @pytest.mark.parametrize('none, strange, said', [
-    (.17, .8, 'bach 60%, alto 40% (2 clips)'), (.17, 1.08, 'unlike any (strangeness 1.08, over 1); nearest: bach 60%, alto 40% (2 clips)'),
+    (.17, .8, 'bach 60%, alto 40% (2 clips)'), (.17, 1.08, 'unlike any (OOD score 1.08, over 1); nearest: bach 60%, alto 40% (2 clips)'),
     (.6, .8, 'unlike any (no composer 60%, over 50%); nearest: bach 60%, alto 40% (2 clips)'), (.17, float('nan'), 'bach 60%, alto 40% (2 clips)')])
 def test_a_guess_says_why_it_is_unlike_any(none, strange, said):
     assert str(Guess(pd.Series({'bach': .6, 'alto': .4}), none, strange, 2)) == said
