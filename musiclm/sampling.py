@@ -85,7 +85,9 @@ def find_rule(
         if rule not in RULES:
             raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
         rule = RULES[rule]
-    if isinstance(rule, dict): rule = SamplingRule(**rule)
+    if isinstance(rule, dict):
+        check_options(rule)
+        rule = SamplingRule(**rule)
     return replace(rule, **options)
 
 # %% ../nbs/25_sampling.ipynb #30949450
