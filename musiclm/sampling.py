@@ -86,7 +86,8 @@ def find_rule(
             raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
         rule = RULES[rule]
     if isinstance(rule, dict):
-        if unknown := sorted({*rule} - {*RULE_OPTIONS}): raise TypeError(f'a sampling rule has no option {unknown[0]!r}')
+        if unknown := sorted({*rule} - {*RULE_OPTIONS}):
+            raise TypeError(f'a sampling rule has no option {unknown[0]!r}')
         rule = SamplingRule(**rule)
     return replace(rule, **options)
 
