@@ -8,7 +8,8 @@ from musiclm import compare
 from musiclm.compare import EvaluationContext, evaluate, generator_hash, judge_clips, leaderboard, plot_leaderboard, rank_paired, references
 from musiclm.copying import CopyIndex, longest_copies
 from musiclm.corpus import clips, toy_corpus
-from musiclm.critic import clips_of_pieces, real_clips
+from musiclm.critic import clips_of_pieces
+from musiclm.corruptions import real_clips
 from musiclm.metrics import (compression_ratio, conditional_inception_score, describe_structure, descriptor_distances, frechet_distance,
                              inception_score, kernel_distance, normalised_score, unique_ratio)
 from musiclm.ngram import NGram

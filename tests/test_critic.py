@@ -6,8 +6,9 @@ import torch
 from musiclm import critic
 from musiclm.callbacks import MusicalInceptionScore
 from musiclm.corpus import toy_corpus
-from musiclm.critic import (baseline_critic_scores, best_of, clips_of_pieces, critic_clips, evaluate_critic, critic_learner, generated_clips,
-                            load_clips, piece_critic_scores, rank, real_clips, critic_scores, save_clips)
+from musiclm.critic import (baseline_critic_scores, best_of, clips_of_pieces, critic_clips, critic_learner,
+    critic_scores, evaluate_critic, generated_clips, load_clips, piece_critic_scores, rank, save_clips)
+from musiclm.corruptions import real_clips
 from musiclm.composer import histogram_features
 from musiclm.copying import CopyIndex
 from musiclm.data import classifier_dataloaders, lm_dataloaders
