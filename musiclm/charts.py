@@ -72,8 +72,9 @@ def interval_text(
     return Markup(f'<b>{number(value, digits)}</b>{span}')
 
 # %% ../nbs/40_charts.ipynb #0009
-INK, SOFT, ACCENT, LINE = '#010101', '#020202', '#030303', '#040404' # stand for CSS colours
-CSS_COLORS = {INK: 'var(--ink)', SOFT: 'var(--soft)', ACCENT: 'var(--accent)', LINE: 'var(--line)'}
+INK, SOFT, ACCENT, LINE, CARD = (f'#0{k}0{k}0{k}' for k in range(1, 6)) # stand for CSS colours
+CSS_COLORS = {INK: 'var(--ink)', SOFT: 'var(--soft)', ACCENT: 'var(--accent)', LINE: 'var(--line)',
+              CARD: 'var(--card)'}
 
 # %% ../nbs/40_charts.ipynb #fa88f884
 def chart_svg(
@@ -118,7 +119,7 @@ def dot_chart(
         if value is None: continue
         color, hollow = (SOFT, True) if r.get('role') == 'reference' else (ACCENT, False)
         if low is not None and high is not None: ax.plot([low, high], [y, y], color=color, lw=2, solid_capstyle='round')
-        ax.plot(value, y, 'o', color=color, mfc='white' if hollow else color, ms=6)
+        ax.plot(value, y, 'o', color=color, mfc=CARD if hollow else color, ms=6)
     ax.set_yticks(range(len(rows)), [str(r['name']) for r in rows])
     ax.set(xlim=axis, ylim=(len(rows) - .4, -.6))
     ax.tick_params(axis='y', labelcolor=INK, length=0)
