@@ -33,7 +33,7 @@ docs: $(VENV)/.installed-docs ## Build the docs site in _docs/ and check its lin
 	$(bin)/python docs/build_site.py
 
 clean: ## Remove what was built; .venv and the demo's output stay
-	rm -rf _docs _proc _proc_md build dist .pytest_cache .hypothesis
+	rm -rf _docs _proc build dist .pytest_cache .hypothesis
 	find musiclm tests nbs docs -name __pycache__ -prune -exec rm -rf {} +
 
 $(bin)/pip:

@@ -23,7 +23,7 @@ from musiclm.notes import transpose, write_midi, atomic_write
 HERE = Path(__file__).parent
 COMMAND = '''import musiclm.build
 from musiclm.cli import main
-musiclm.build.MIN_PARALLEL_SECONDS = 0 # start the workers that are asked for, however little there is to do
+musiclm.build.MIN_PARALLEL_COST = 0 # start the workers that are asked for, however little there is to do
 raise SystemExit(main())'''
 
 

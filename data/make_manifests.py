@@ -17,7 +17,7 @@ from musiclm.build import default_cache, music_hash
 from musiclm.notes import ScoreError
 from musiclm.notated import abc_tunes, parse_score, score_rows
 from musiclm.scores import read_notes
-from musiclm.sources import join_words, plain_text, split_by_work, list_tunes
+from musiclm.sources import group_works, plain_text, split_by_work, list_tunes
 
 CORPUS = Path(music21.__file__).parent/'corpus'
 OUT = Path(__file__).parent/'manifests'
@@ -261,7 +261,7 @@ def trecento():
         plain = words in ('gloria', 'credo', 'kyrie', 'sanctus', 'benedicamus', '')
         keys.append([number[0] if number else f.stem, *([] if plain else [f'name {words}']),
                      *(['PMFC_13_03'] if '13_04' in f.stem else [])])  # a Gloria and its Credo
-    return [{**r, 'work': w} for r, w in zip(rows, join_words(keys))]
+    return [{**r, 'work': w} for r, w in zip(rows, group_works(keys))]
 
 
 ESSEN = {'han1': 'chinese', 'han2': 'chinese', 'irl': 'irish', 'lot': 'lorraine', 'lux': 'luxembourg', 'folkHaydn': 'scottish'}
@@ -371,7 +371,7 @@ def write(make, table, left_out):
 def main():
     tables = {make: sound(pd.DataFrame(make())) for make in CORPORA}
     tunes = pd.concat([tables[make][0].assign(make=make.__name__) for make in FOLK], ignore_index=True)
-    tunes['work'] = join_words([[*k, f'opening {o}'] for k, o in zip(tunes['keys'], tunes.opening)])  # tune families, over all books
+    tunes['work'] = group_works([[*k, f'opening {o}'] for k, o in zip(tunes['keys'], tunes.opening)])  # tune families, over all books
     tunes['work'] = [f't{n}' for n in tunes.work.factorize()[0]]
     tunes['split'] = split_by_work(tunes)
     listed, split_of = [], {}

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 from fastcore.basics import patch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from .notes import ScoreError, atomic_folder, check_output_folder
@@ -37,7 +38,7 @@ from .corpus import Corpus, encode_columns, read_for, write_about, write_tokens
 # %% ../nbs/17_build.ipynb #0026
 class Job(NamedTuple):
     "A score to encode."
-    key:str # What was encoded under it need not be encoded again
+    key:str # Jobs with the same key give the same result
     path:str
     tune:object # Which tune of an ABC book, or None
     part_map:object # Which track is which part
@@ -71,12 +72,12 @@ def encode_job(
         columns = read_for(encoder, job.path, job.part_map, job.tune, **reading)
         return Encoded(job.key, encode_columns(columns, encoder), len(columns.onset), music_hash(columns), '')
     except ScoreError as e: return failed_job(job, e.reason)
-    except Exception as e: # whatever a file has brought about, the other files shall not suffer
+    except Exception as e: # an error in one file must not stop the others
         return failed_job(job, f'cannot be encoded ({type(e).__name__}: {e})')
 
 # %% ../nbs/17_build.ipynb #b2d143ba
 def failed_job(job:Job, reason:str) -> Encoded:
-    "The answer to a job that gave none."
+    "The result of a job that failed."
     return Encoded(job.key, np.zeros(0, np.uint16), 0, '', reason)
 
 # %% ../nbs/17_build.ipynb #4962e312
@@ -85,7 +86,7 @@ def encode_batch(
     encoder,
     reading:dict, # As for `encode_job`
 ) -> list: # `Encoded`
-    "What a worker process does at a time."
+    "Encode a batch of jobs in a worker process."
     return [encode_job(job, encoder, reading) for job in jobs]
 
 # %% ../nbs/17_build.ipynb #86fd7008
@@ -112,7 +113,7 @@ def job_keys(
 
 # %% ../nbs/17_build.ipynb #0029
 class Entry(NamedTuple):
-    "Where an answer lies on disk."
+    "Where a result lies on disk."
     file:str # File with the tokens
     at:int # First byte
     n_tokens:int
@@ -124,13 +125,16 @@ class Entry(NamedTuple):
 
 # %% ../nbs/17_build.ipynb #02c2c256
 class Journal:
-    "The answers of a build, by key."
+    "The results of a build, by key."
     def __init__(self,
-        folder, # Where they are kept
+        folder, # Folder of the journal
     ):
         self.folder, self.entries = Path(folder), {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.lines = locked(self.folder/'answers.jsonl')
+        self.lock = FileLock(self.folder/'lock')
+        try: self.lock.acquire(timeout=0)
+        except Timeout: raise ValueError(f'{self.folder}: another build is writing there') from None
+        self.lines = open(self.folder/'answers.jsonl', 'a+b')
         self.tokens = open(self.folder/'tokens.bin', 'ab')
         self.lines.seek(0)
         whole, size = 0, self.tokens.tell()
@@ -143,7 +147,7 @@ class Journal:
         self.lines.truncate(whole)
         self.tokens.truncate(max((e.at + 2*e.n_tokens for e in self.entries.values()), default=0))
         for f in (self.tokens, self.lines): f.seek(0, os.SEEK_END)
-    def close(self): self.tokens.close(), self.lines.close()
+    def close(self): self.tokens.close(), self.lines.close(), self.lock.release()
 
 # %% ../nbs/17_build.ipynb #cd5dc1b3
 @patch
@@ -160,26 +164,11 @@ def add(self:Journal,
         self.entries[key] = entry
     self.lines.flush()
 
-# %% ../nbs/17_build.ipynb #002e
-def locked(
-    path, # A file, made if there is none
-): # The file, open to read and append
-    "Open a file that no other process has open so; raises `ValueError` if one has. (Windows lets it pass.)"
-    file = open(path, 'a+b')
-    try:
-        import fcntl
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError: pass
-    except OSError:
-        file.close()
-        raise ValueError(f'{path.parent}: another build is writing there') from None
-    return file
-
 # %% ../nbs/17_build.ipynb #3097f8d9
 @contextmanager
 def open_journal(
     out=None, # Store that is to be built; None: the journal is thrown away in the end, whatever happens
-    entries:dict=None, # What an older build has left: key -> `Entry`
+    entries:dict=None, # Results of an earlier build: key -> `Entry`
 ):
     "The journal of a build. Resumes from an earlier build; deleted when the store is complete."
     with tempfile.TemporaryDirectory() if out is None else nullcontext() as folder:
@@ -199,10 +188,10 @@ def open_journal(
                 for p in [] if done else made: p.rmdir()
 
 # %% ../nbs/17_build.ipynb #2e42f81c
-def is_older_store(
+def older_store(
     store, # A folder, which need not exist; or None
 ): # `Corpus`, or None if there is none that can be read
-    "What an older build has left."
+    "The store of an earlier build."
     try: return None if store is None else Corpus.load(store)
     except ValueError: return None
 
@@ -211,7 +200,7 @@ def stored_entries(
     old, # `Corpus` that was loaded, or None
     encoder, # The encoder of the answers that are wanted
 ) -> dict: # Key -> `Entry`
-    "The answers in a store, perhaps with composers; none if its encoding is another."
+    "The results in an older store; none if its encoding differs."
     if old is None or not {'key', 'music'} <= set(old.manifest): return {}
     if replace(old.encoder.config, composers=()) != encoder.config: return {}
     return {r.key: Entry(str(old.store.filename), old.store.offset + 2*r.offset, r.n_tokens, r.n_notes, r.music, '')
@@ -233,11 +222,11 @@ def in_batches(
     jobs:list,
     most:int=64, # Jobs in a batch
     most_cost:int=40_000, # Sum of the costs, unless one job alone costs more
-) -> list: # (cost, jobs), the dearest first
-    "Deal jobs into batches."
+) -> list: # (cost, jobs), the most expensive first
+    "Group jobs into batches of similar cost."
     batches = []
-    dearest_first = lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))
-    for cost, job in sorted(((estimated_cost(job.path), job) for job in jobs), key=dearest_first):
+    by_cost = lambda pair: (-pair[0], pair[1].path, str(pair[1].tune))
+    for cost, job in sorted(((estimated_cost(job.path), job) for job in jobs), key=by_cost):
         if not batches or len(batches[-1][1]) == most or batches[-1][0] + cost > most_cost: batches.append([0, []])
         batches[-1][0] += cost
         batches[-1][1].append(job)
@@ -249,7 +238,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # %% ../nbs/17_build.ipynb #1e8688f4
-MIN_PARALLEL_SECONDS = 1_000_000 # a cost of two seconds or so
+MIN_PARALLEL_COST = 1_000_000 # about two seconds
 
 # %% ../nbs/17_build.ipynb #cf6a8217
 def on_cores(
@@ -260,7 +249,7 @@ def on_cores(
 ): # Generates lists of `Encoded`, in any order
     "Encode batches on this machine."
     workers, jobs = workers or n_cores(), [job for _, batch in batches for job in batch]
-    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_SECONDS:
+    if workers == 1 or len(jobs) < 4 or sum(cost for cost, _ in batches) < MIN_PARALLEL_COST:
         yield from (encode_batch(batch, encoder, reading) for _, batch in batches)
         return
     left, one_by_one = {job.key: job for job in jobs}, False
@@ -286,14 +275,14 @@ def in_processes(
     encoder,
     reading:dict, # As for `encode_job`
     workers:int, # Processes
-    one_by_one:bool=False, # Hand out a batch only when the one before is done
+    one_by_one:bool=False, # Start a batch only when the last one is done
 ): # Generates lists of `Encoded`, in any order unless one by one; raises `ProcessDied`
     "Encode batches in processes of joblib."
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
     from joblib.externals.loky import get_reusable_executor
     how = dict(return_as='generator', pre_dispatch=1) if one_by_one else dict(return_as='generator_unordered')
-    with parallel_config('loky', inner_max_num_threads=1, idle_worker_timeout=30):  # then their memory is free again
+    with parallel_config('loky', inner_max_num_threads=1, idle_worker_timeout=30):  # frees their memory
         try:
             yield from Parallel(workers, batch_size=1, **how)(delayed(encode_batch)(b, encoder, reading)
                     for b in batches)
@@ -376,7 +365,7 @@ def default_cache() -> Path:
 def counting_encoder(
     encoder,
 ): # An encoder with a closed vocabulary, without composers
-    "What pieces are kept in until a vocabulary is learnt from them, and their composers are told."
+    "The encoder of the journal: its vocabulary needs no training and holds no composers."
     c = encoder.config
     if not isinstance(encoder, ChordwiseEncoder):
         return NotewiseEncoder(replace(c, composers=())) if c.composers else encoder
@@ -416,7 +405,7 @@ def check_sources(
 def earlier_splits(
     old, # `Corpus`, or None
 ) -> dict: # Work -> split
-    "The splits of a store: its works keep them, so that what a model was trained on is never tested on."
+    "The splits of the works in a store. They are kept: a work that a model was trained on never becomes a test work."
     return {} if old is None else {w: s for w, s in zip(old.manifest.work, old.manifest.split) if s in SPLITS}
 
 # %% ../nbs/17_build.ipynb #916f3d60
@@ -447,7 +436,7 @@ def build_corpus(
     place_notes(SAMPLE_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
                 tempo_grid) # raises an error early
     if out is not None: check_output_folder(out, 'manifest.parquet')
-    check_sources(old := is_older_store(out), sources, out)
+    check_sources(old := older_store(out), sources, out)
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]

@@ -61,7 +61,7 @@ def tokenizer_text(
     "The parameters of a tokenizer as text, the same whatever version wrote them."
     name = type(tokenizer).__name__
     if type(tokenizer) is not tokenizer_class(name):
-        raise ValueError(f'{name} is not the tokenizer of MidiTok by that name')
+        raise ValueError(f'{name} is not a MidiTok tokenizer')
     return json.dumps({k: v for k, v in tokenizer.to_dict().items() if k in TOKENIZER_KEYS})
 
 # %% ../nbs/14_encoders.ipynb #2b0a1018
@@ -76,10 +76,10 @@ def check_tokenizer(
     for key in ('beat_res', 'beat_res_rest'):
         ranges = [(*map(int, str(k).split('_')), int(res)) for k, res in about['config'].get(key, {}).items()]
         if sum(abs(hi - lo)*abs(res) for lo, hi, res in ranges) > MOST_TOKENS:
-            raise ValueError(f'the {key} of the tokenizer asks for more tokens than an id can count')
+            raise ValueError(f'the {key} of the tokenizer exceeds the largest token id')
     for key, value in about['config'].items():
         big = [v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, (int, float))]
-        if any(abs(v) > MOST_TOKENS for v in big): raise ValueError(f'the {key} of the tokenizer is absurd: {value}')
+        if any(abs(v) > MOST_TOKENS for v in big): raise ValueError(f'the {key} of the tokenizer is too large: {value}')
 
 # %% ../nbs/14_encoders.ipynb #794fe306
 def read_tokenizer(
@@ -95,7 +95,7 @@ def read_tokenizer(
         path.write_text(text)
         try: return make_tokenizer(about['tokenization'], params=path)
         except Exception as e: # whatever MidiTok and its BPE library raise on broken parameters
-            raise ValueError(f'MidiTok makes no tokenizer of these parameters ({type(e).__name__}: {e})') from None
+            raise ValueError(f'MidiTok rejects these parameters ({type(e).__name__}: {e})') from None
 
 # %% ../nbs/14_encoders.ipynb #4b59c338
 PROGRAMS = (40, 0, 42, 73, 68, 71, 70, 60) # of the parts: violin, piano, cello, flute, oboe, clarinet, bassoon, horn
@@ -111,7 +111,7 @@ def encoding_of(
     if tokenizer.one_token_stream and not set(PROGRAMS[:len(parts)]) <= set(c.programs):
         raise ValueError(f'the tokenizer must know the programs {PROGRAMS[:len(parts)]} of the parts {tuple(parts)}')
     if c.use_pitch_intervals and 'NoteOn' in tokenizer.tokens_types_graph:
-        raise ValueError('MIDILike with pitch intervals is not supported: an end has no onset of its own pitch there')
+        raise ValueError('MIDILike with pitch intervals is not supported: its note ends do not name their pitch')
     if len(tokenizer) > MOST_TOKENS: raise ValueError(f'{len(tokenizer)} tokens are more than {MOST_TOKENS}')
     return EncodingConfig(scheme='miditok', parts=tuple(parts), steps_per_beat=c.max_num_pos_per_beat,
                           pitch_range=tuple(c.pitch_range), tokenizer=text)

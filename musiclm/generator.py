@@ -162,7 +162,7 @@ def write(self:Checkpoints):
     for old in self.found()[:-1]: shutil.rmtree(old)
 
 # %% ../nbs/23_generator.ipynb #68e59967
-def set_curves(
+def restore_curves(
     learn, # In a fit
     about:dict, # As from `training_state`
     curves:dict, # Numbers by name
@@ -192,7 +192,7 @@ def read_checkpoint(
             mine = {k.split('/')[0]: v.to(p.device) for k, v in tensors.items() if k.split('/', 1)[1] == n}
             opt.state[p] = {**about['optimizer'][n], **mine}
         for h, old in zip(opt.hypers, about['hypers']): h.update(old)
-        set_curves(learn, about, {k.split('/')[1]: v for k, v in tensors.items() if k.startswith('curve/')})
+        restore_curves(learn, about, {k.split('/')[1]: v for k, v in tensors.items() if k.startswith('curve/')})
         for dl, state in zip((o for o in learn.dls.loaders if isinstance(o, LMLoader)), about['data']):
             dl.set_state(state)
         learn.train_iter = about['train_iter']
@@ -326,19 +326,19 @@ class BitsPerNote(Metric):
 
 # %% ../nbs/23_generator.ipynb #dd291d94
 def check_same_vocab(
-    model, # Reads tokens: a generator, a critic or a composer classifier
-    vocab, # Of a corpus, or of a generator
+    model, # A generator, a critic or a composer classifier
+    vocab, # The vocabulary of a corpus or of a generator
     encoding, # Its `EncodingConfig`
-    says:str='the generator to start from reads other tokens than the corpus has ({}): encode the music as it wants it',
-    composers:bool=True, # Must they know the same composers, too? Their tokens are in no clip
+    message:str='the pretrained generator has another vocabulary than the corpus ({}): use its encoding',
+    composers:bool=True, # Compare composer tokens too? Clips hold none
 ):
-    "Raise `ValueError` if a model reads other tokens than those; `says` is what, with {} for the difference."
+    "Raise `ValueError` if a model has another vocabulary; `{}` in the message becomes the difference."
     ours, theirs = (json.loads((o if composers else replace(o, composers=())).to_json())
                     for o in (model.encoding, encoding))
     differ = [f'{k} {ours.get(k)} against {theirs.get(k)}' for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     n = None if composers else min(len(model.vocab), len(vocab)) # composers stand last
     if not differ and model.vocab.itos[:n] == vocab.itos[:n]: return
-    raise ValueError(says.format(', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'))
+    raise ValueError(message.format(', '.join(differ) or f'{len(model.vocab)} tokens against {len(vocab)}, or others'))
 
 # %% ../nbs/23_generator.ipynb #4fa95a4a
 def make_or_load_model(
@@ -375,7 +375,7 @@ def generator_learner(
     options:dict=None, # Options of the architecture that differ from those of the size
     start=None, # A generator to fine-tune: a folder of `save_model`, a module or a `Learner`
     bf16:bool=None, # Compute in bfloat16 on a GPU; None: if the GPU supports it
-    metrics=None, # As of a `Learner`; None is accuracy and bits per note
+    metrics=None, # As for a `Learner`; None: accuracy and bits per note
     cbs=None, # Further callbacks
     **kwargs, # Further arguments of `Learner`
 ) -> Learner: # Its model has `.vocab` and `.encoding`

@@ -30,7 +30,7 @@ def read_bytes(
             raw = os.read(file, 1 << 16) # all there is of most scores
             if len(raw) == 1 << 16:
                 size = os.fstat(file).st_size
-                if size > MAX_BYTES: raise ScoreError(path, f'larger than {MAX_BYTES >> 20} MB: no score')
+                if size > MAX_BYTES: raise ScoreError(path, f'larger than {MAX_BYTES >> 20} MB: too large for a score')
                 raw += os.read(file, size)
         finally: os.close(file)
     except FileNotFoundError: raise ScoreError(path, 'no such file') from None
@@ -53,7 +53,7 @@ def track_chunks(
         kind, size = CHUNK.unpack_from(raw, at)
         if not kind.isalnum():
             if tracks and raw[sum(tracks[-1]) - 3:sum(tracks[-1])] == b'\xff\x2f\x00': break  # only padding is left
-            raise ScoreError(path, f'a MIDI track does not end where it says (byte {at})')
+            raise ScoreError(path, f'a MIDI track is longer or shorter than its header says (byte {at})')
         if at + 8 + size > len(raw):
             if kind != b'MTrk' and tracks and raw[at - 3:at] == b'\xff\x2f\x00': break  # words after the last track
             raise ScoreError(path, 'the MIDI file is cut short: a track is longer than the file')
@@ -84,10 +84,10 @@ def repair_midi(
     if raw[:8] != b'MThd\0\0\0\6' or len(raw) < 14: raw = canonical_midi(raw, path)
     kind, n_tracks, division = header = struct.unpack_from('>HHH', raw, 8)
     if kind == 2: raise ScoreError(path, 'a MIDI file of type 2 holds separate pieces; split it first')
-    if kind > 2: raise ScoreError(path, f'there is no MIDI file of type {kind}')
+    if kind > 2: raise ScoreError(path, f'unknown MIDI file type {kind}')
     if division & 0x8000: division = (256 - (division >> 8))*(division & 255)//2  # frames a second × ticks, 120 bpm
     if division == 0 or division & 0x8000:
-        raise ScoreError(path, 'the MIDI header gives no ticks to a beat (division 0)')
+        raise ScoreError(path, 'the MIDI header gives no ticks per beat (division 0)')
     tracks = track_chunks(raw, path)
     if not tracks: raise ScoreError(path, 'the MIDI file has no tracks')
     if has_overflow(raw, tracks):
@@ -172,7 +172,7 @@ def midi_tracks(
     except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
     tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
     tracks = [t for t in tracks if len(t[2]['time'])]
-    if not tracks: raise ScoreError(path, 'no notes in it (drums do not count)')
+    if not tracks: raise ScoreError(path, 'no notes in it (drums are not read)')
     columns = [c for _, _, c in tracks]
     times = np.concatenate([c[k] for k in ('time', 'duration') for c in columns], dtype=np.int64)
     if times.min() < 0: raise ScoreError(path, 'the times of the MIDI file overflow (negative times)')

@@ -119,9 +119,9 @@ def front_matter(
 # %% ../nbs/21_models.ipynb #10fa3941
 def model_card(
     model, # A model or a `Learner`, with `.vocab` and `.encoding`
-    card:dict=None, # What is worth knowing of it; None: what it was saved with
+    card:dict=None, # Its facts; None: those it was saved with
 ) -> str: # Markdown, with the front matter of the Hugging Face Hub
-    "What people should know of a model."
+    "The card of a model: its kind, data, licence, figures, training and encoding."
     model = unwrap_model(model)
     about = describe_model(model, dict(getattr(model, 'card', {}) if card is None else card))
     card, encoding = about['card'], about.pop('encoding')
@@ -161,7 +161,7 @@ def save_model(
     model, # A model or a `Learner`, with `.vocab` and `.encoding`
     dir, # Folder to write; a model that is there is replaced
     dtype=None, # 'bf16': weights in half the room; None: as they are
-    **card, # What else is worth knowing: data, figures, licence (JSON), as in `model_card`
+    **card, # Further facts for the card: data, figures, licence (JSON), as in `model_card`
 ) -> Path: # The folder
     "Write a model: weights as safetensors, all else as JSON, and a card; raises `ValueError` if that can't be."
     model = unwrap_model(model)
@@ -200,10 +200,10 @@ def load_model(
     dir, # What `save_model` wrote, or the name of a pretrained model
     device='cpu', # Where the model goes
 ): # A module in evaluation mode with `.vocab`, `.encoding`, `.card`, and for classifiers `.labels` and `.temperature`
-    "Read a model; Raises `ValueError` if there is none, or one of another kind or version."
+    "Read a model; raises `ValueError` if there is none, or one of another kind or version."
     dir = model_folder(dir)
     if not (dir/'model.json').is_file():
-        ready = f'; ready ones: {", ".join(pretrained_models())}' if pretrained_models() else ''
+        ready = f'; pretrained: {", ".join(pretrained_models())}' if pretrained_models() else ''
         raise ValueError(f'{dir} holds no model: `model.json` is missing (see `musiclm train`{ready})')
     try:
         about = json.loads((dir/'model.json').read_text())
@@ -227,7 +227,7 @@ FILES = ['model.json', 'vocab.json', 'model.safetensors', 'README.md'] # of a sa
 def hub(
     repo_id:str, # What is asked for; errors name it
 ): # Gives the package huggingface_hub
-    "Speak to the Hub; raises `ValueError`, in one line, on all that can go wrong there."
+    "Use the Hub; every failure there becomes a `ValueError` of one line."
     try: import huggingface_hub
     except ImportError as e: raise ValueError('the Hugging Face Hub needs: pip install "musiclm[hub]"') from e
     from httpx import HTTPError

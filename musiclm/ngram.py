@@ -162,7 +162,7 @@ def child(
 def nats(
     self:NGram,
     pieces, # Sequences of token ids
-    order:int=None, # Order to tell; None: all of them
+    order:int=None, # One order; None: all orders
 ) -> np.ndarray: # (N,) or (max_order, N), N: all tokens but the first of each piece, in turn
     "Nats −ln P of every token but the first of each piece."
     ids, place = chain_pieces(pieces, len(self.vocab))
@@ -222,7 +222,7 @@ def step(
     tokens, # (B,) long tensor: the last token of each piece
     state, # (B, max_order - 1) from `init_state` or the step before
 ) -> tuple[torch.Tensor, torch.Tensor]: # (B, V) log probabilities of the next token, float32; state
-    "Take in one token a piece and say what may follow."
+    "Add one token to each piece and predict the next."
     device, tokens, old = tokens.device, tokens.cpu().numpy(), state.cpu().numpy()
     new = np.full_like(old, -1)
     new[:, 0] = tokens

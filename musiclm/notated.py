@@ -174,7 +174,7 @@ def abc_tunes(
     "Split an ABC book into its tunes, by the numbers of their `X:` fields, or by their positions if these repeat."
     head, *tunes = re.split(r'^(?=X:)', text, flags=re.M)
     head = ''.join(re.findall(r'^(?:[A-Za-z]:|%%).*\n', head, flags=re.M)) # without what a book says to its readers
-    if len(head)*len(tunes) > MAX_BYTES: raise ValueError('a header of such length, before so many tunes, is no ABC')
+    if len(head)*len(tunes) > MAX_BYTES: raise ValueError('not ABC: its header is too long for so many tunes')
     found = [re.match(r'X:[ \t]*(\d{1,9})(?!\d)', t) for t in tunes]
     numbers = [int(m[1]) for m in found if m]
     if len(set(numbers)) < len(tunes): numbers = range(1, len(tunes) + 1)
@@ -220,10 +220,11 @@ def check_effort(
 ):
     "Refuse a score that would keep music21 busy beyond reason."
     metres = [sum(map(int, re.findall(r'\d{1,9}', m))) for m in metres]
-    if max(metres, default=0) > MAX_METRE: raise ScoreError(path, f'a metre of {max(metres)} is more than a bar has')
-    if cells > MAX_CELLS: raise ScoreError(path, f'{cells:,} notes, tokens or characters are more than a score has')
+    if max(metres, default=0) > MAX_METRE:
+        raise ScoreError(path, f'a time signature of {max(metres)} beats; at most {MAX_METRE} are read')
+    if cells > MAX_CELLS: raise ScoreError(path, f'too large: {cells:,} notes, tokens or characters')
     if max(sizes, default=0) > MAX_ROW or costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
-        raise ScoreError(path, 'it has more bars, or more in a bar, than can be read in good time')
+        raise ScoreError(path, 'too many bars, or too much in a bar, to be read in reasonable time')
 
 # %% ../nbs/02_notated.ipynb #962fae5a
 METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
@@ -288,14 +289,14 @@ def bounded_abc(
     "Refuse a tune that is larger, or has larger numbers in its music, than any."
     if len(text) > MAX_CELLS: check_effort(path, len(text), [], [])
     music = canonical_abc(text)
-    if '&' in music: raise ScoreError(path, 'two voices in one bar (&), which are not read')
+    if '&' in music: raise ScoreError(path, 'two voices in one bar (&) are not supported')
     if found := re.search(r'\d{6,}', re.sub('^X:.*', '', music)):
-        raise ScoreError(path, f'no length, metre or tempo is {found[0][:20]}')
+        raise ScoreError(path, f'{found[0][:20]} is too large for a length, metre or tempo')
     sizes = [len(re.findall(r'^[KLMV]:', music, flags=re.M))]
     for bars in abc_bars(music):
         lengths = [beats for _, beats in bars if beats]
         if len(lengths) > 1 and max(lengths) > MAX_BAR: # without bar lines it may be longer
-            raise ScoreError(path, f'a bar of {max(lengths):.0f} beats is longer than any')
+            raise ScoreError(path, f'a bar of {max(lengths):.0f} beats; at most {MAX_BAR} are read')
         sizes += [4*len(bars), *(n/4 for n, _ in bars), *(beats**1.2 for beats in lengths if len(lengths) > 1)]
     check_effort(path, len(text), sizes, re.findall(r'M:\s*([\d+() ]+)/', music))
     return music
@@ -313,7 +314,7 @@ def bounded_kern(
         if line[0] == '=': bars.append(0)
         else: bars[-1] += 1
         if line[0] not in '=*' and (found := re.search(r'\d{5,}', line)):
-            raise ScoreError(path, f'no note is as long or short as {found[0][:20]} says')
+            raise ScoreError(path, f'{found[0][:20]} is not the length of a note')
     metres = re.findall(r'\*M(\d[^\t\n]*)', text)
     metres = [re.sub(r'/\d+', ' ', f'{m} '*(8 if '/0' in m else 1)) for m in metres] # over 000 are eight whole notes
     cells = sum(text.count(c) for c in '\n\t ')
@@ -327,7 +328,7 @@ CONTENTS = 'META-INF/container.xml'
 def unpack_mxl(
     path, # Compressed MusicXML
 ) -> bytes: # The score in it
-    "Unpack a score; raises `ScoreError` for what is no archive, or too large, or locked."
+    "Unpack a score; raises `ScoreError` for files that are not archives, too large or encrypted."
     raw = io.BytesIO(read_bytes(path))
     if not zipfile.is_zipfile(raw): raise ScoreError(path, 'not compressed MusicXML (the file is no zip archive)')
     try:
@@ -336,7 +337,7 @@ def unpack_mxl(
             contents = xml_root(path, unpack_member(path, z, CONTENTS)) if CONTENTS in inside else []
             named = [n for e in contents and contents.iter('rootfile') if (n := e.get('full-path')) in inside]
             others = [n for n in inside if re.fullmatch(r'(?i)(?!META-INF/|__MACOSX/).*\.(xml|musicxml)', n)]
-            if not named + others: raise ScoreError(path, 'there is no score in the archive')
+            if not named + others: raise ScoreError(path, 'no score in the archive')
             return unpack_member(path, z, (named + others)[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as e:
         raise e if isinstance(e, ScoreError) else ScoreError(path, f'broken archive: {e}') from None
@@ -351,9 +352,9 @@ def unpack_member(
     member = archive.getinfo(name)
     if member.file_size > MAX_BYTES:
         raise ScoreError(path, f'unpacks to {member.file_size >> 20} MB, more than a score can be')
-    if member.flag_bits & 1: raise ScoreError(path, 'it is locked by a password')
+    if member.flag_bits & 1: raise ScoreError(path, 'the archive is encrypted')
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ScoreError(path, 'it is packed in a way that MusicXML is not')
+        raise ScoreError(path, 'the archive uses an unsupported compression method')
     return archive.read(member)
 
 # %% ../nbs/02_notated.ipynb #497a978f
@@ -362,9 +363,9 @@ def xml_root(
     raw:bytes, # A file of XML
 ): # The root element; raises `ScoreError` if it is broken, too large, or defines entities
     "Parse untrusted XML."
-    if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} tags: no score')
+    if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} XML tags: too large')
     if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
-        raise ScoreError(path, 'it defines XML entities, which no score needs')
+        raise ScoreError(path, 'XML entities are not allowed')
     try: return ElementTree.fromstring(raw)
     except (ElementTree.ParseError, LookupError, ValueError) as e: raise ScoreError(path, f'broken XML: {e}') from None
 
@@ -392,12 +393,12 @@ def bounded_xml(
     if root.tag == 'score-timewise': root = by_parts(root)
     if root.tag != 'score-partwise': raise ScoreError(path, f'not MusicXML: it holds <{root.tag}>')
     if any((e.text or '').lstrip().startswith('-') for e in root.iter('duration')):
-        raise ScoreError(path, 'a length in it is negative')
+        raise ScoreError(path, 'a negative duration')
     listed = {e.get('id') for e in root.iter('score-part')}
     for part in root.findall('part'):
-        if part.get('id') not in listed: raise ScoreError(path, f'part {part.get("id")} is not in its list of parts')
+        if part.get('id') not in listed: raise ScoreError(path, f'part {part.get("id")} is missing from the part list')
         if part.find('.//duration') is not None and part.find('.//divisions') is None:
-            raise ScoreError(path, f'nothing says how long a beat is in part {part.get("id")}')
+            raise ScoreError(path, f'part {part.get("id")} has no divisions (the length of a beat)')
     bars = [part.findall('measure') for part in root.findall('part')]
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
     check_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
@@ -434,7 +435,7 @@ def notated_rows(
     path, # A MusicXML, kern or ABC file
     tune=None, # Number of the tune in an ABC book
 ) -> tuple: # For every part its (name, program) and its rows; the tempos; a dict of what else was found out
-    "The notes of a score in beats; raises `ScoreError`, whatever music21 raises."
+    "The notes of a score in beats; every error of music21 becomes a `ScoreError`."
     with ONE_AT_A_TIME, warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
         warnings.simplefilter('ignore')
         try: found, tempos, misfits = score_rows(parse_score(path, tune))
@@ -442,9 +443,9 @@ def notated_rows(
         except Exception as e: raise ScoreError(path, f'music21 cannot read it ({type(e).__name__}: {e})') from None
     rows = [row for _, rows in found for row in rows]
     if not rows: raise ScoreError(path, 'no notes in it')
-    if any(not 0 <= row[2] <= 127 for row in rows): raise ScoreError(path, 'a pitch in it is beyond those of MIDI')
+    if any(not 0 <= row[2] <= 127 for row in rows): raise ScoreError(path, 'a pitch outside the MIDI range 0 to 127')
     if not all(abs(t) < 1e9 for row in rows for t in row[:2]):
-        raise ScoreError(path, 'a note in it begins or ends a thousand million beats away')
+        raise ScoreError(path, 'a note more than a thousand million beats away')
     return found, tempos, {'misfit_bars': misfits, 'unread_events': said.getvalue().count('WARNING:')}
 
 # %% ../nbs/02_notated.ipynb #fd19121b

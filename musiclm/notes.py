@@ -128,10 +128,10 @@ def check_output_folder(
     "Raise `ValueError` if the folder holds something else, or cannot be written."
     path = Path(path)
     if path.exists() and not (path/mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(f'{path} exists and holds something else (no {mark}): choose another place')
+        raise ValueError(f'{path} exists and holds something else (no {mark}): choose another folder')
     above = next(p for p in path.absolute().parents if p.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ValueError(f'{path} cannot be written: {above} is no folder that may be written to; choose another place')
+        raise ValueError(f'{path} cannot be written: no permission to write in {above}; choose another folder')
 
 # %% ../nbs/00_notes.ipynb #b990e5a2
 def replace_dir(
@@ -262,7 +262,7 @@ def to_grid(
         place, shortened = shorten_gaps(onset, onset + duration, most)
         onset, end = place(onset), place(onset + duration)
         duration, last = end - onset, int(end.max())
-    if last > MAX_BEATS*steps_per_beat: raise ScoreError(path, f'it lasts longer than {MAX_BEATS:,} beats')
+    if last > MAX_BEATS*steps_per_beat: raise ScoreError(path, f'longer than {MAX_BEATS:,} beats')
     return onset, duration, {'leading_steps': lead, 'shortened_gaps': shortened,
                              'tempos': tempos_on_grid(tempos, unit, steps_per_beat, lead, place)}
 

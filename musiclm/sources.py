@@ -211,7 +211,7 @@ def title_keys(
     return firm, [(n, k) for n, k in dict.fromkeys(names) if n]
 
 # %% ../nbs/15_sources.ipynb #c7101198
-def join_words(
+def group_works(
     groups:list, # For every thing the keys that it has
 ) -> list: # For every thing the least key of all that hang together with it
     "Join what shares a key, directly or by way of others."
@@ -237,7 +237,7 @@ def works_of_titles(
     wholes = {k for group in keys for k in group if not k[2]}
     keys = [group + [(k, w, '') for k, w, n in group if n and (k, w, '') in wholes] for group in keys]
     keys = [group or [('2', plain_text(t), '')] for group, t in zip(keys, titles)]
-    return [' no. '.join(filter(None, k[1:])) for k in join_words(keys)]
+    return [' no. '.join(filter(None, k[1:])) for k in group_works(keys)]
 
 # %% ../nbs/15_sources.ipynb #f967122a
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES

@@ -57,7 +57,7 @@ def columns(
                          f'read the score with steps_per_beat={config.steps_per_beat}')
     onset, duration, pitch, velocity, part = table_rows(notes)
     if len(part) and not (0 <= part.min() and part.max() < len(config.parts)):
-        raise ValueError(f'part {part.max()} has no name: the encoding has the parts {config.parts}')
+        raise ValueError(f'part {part.max()} is unknown: the encoding has the parts {config.parts}')
     return onset, duration, fold_octaves(pitch, 0, 127), part, velocity, notes.attrs.get('tempos', ())
 
 # %% ../nbs/11_tokens.ipynb #0014

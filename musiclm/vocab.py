@@ -48,10 +48,10 @@ def check(self:EncodingConfig):
         value = getattr(self, name)
         object.__setattr__(self, name, self.parts if value is None else tuple(value))
     if self.scheme not in ('notewise', 'chordwise', 'miditok', *OWN_ENCODERS):
-        raise ValueError(f'unknown encoding scheme {self.scheme!r}: one of your own must be put into OWN_ENCODERS '
+        raise ValueError(f'unknown encoding scheme {self.scheme!r}: register your own in OWN_ENCODERS '
                          f'first')
     if (self.scheme == 'miditok') != (self.tokenizer is not None):
-        raise ValueError("the scheme 'miditok' goes with the parameters of a tokenizer, and other schemes with none")
+        raise ValueError("the scheme 'miditok' needs the parameters of a tokenizer, and other schemes take none")
     for name, most in (('velocity_bins', 127), ('tempo_bins', 64)):
         bins = getattr(self, name)
         if bins is not None and not 2 <= bins <= most:
@@ -97,7 +97,7 @@ def composer_slugs(
     found = {}
     for name in dict.fromkeys(names):
         if not (slug := composer_slug(name)):
-            raise ValueError(f'the composer {name!r} has no letter to make a token of')
+            raise ValueError(f'the composer {name!r} has no letter to name a token by')
         if slug in found:
             raise ValueError(f'the composers {found[slug]!r} and {name!r} would have one token, xxcomposer_{slug}: '
                              f'rename one')
@@ -116,7 +116,7 @@ def check_composers(self:EncodingConfig):
             raise ValueError(f'the composer {name!r} is not spelled as a token, {composer_slug(name)!r}: see '
                              f'composer_slug')
     if len(set(self.composers)) < len(self.composers):
-        raise ValueError(f'composers must be named once, not {self.composers}')
+        raise ValueError(f'composers must be unique, not {self.composers}')
     if len(self.composers) > MOST_COMPOSERS:
         raise ValueError(f'at most {MOST_COMPOSERS} composers, not {len(self.composers)}')
     if self.composers and self.scheme not in ('notewise', 'chordwise'):
@@ -170,7 +170,7 @@ class Vocab:
         self.itos = list(itos)
         if tuple(self.itos[:3]) != SPECIAL: raise ValueError(f'a vocabulary begins with {SPECIAL}, not {self.itos[:3]}')
         self.stoi = {s: i for i, s in enumerate(self.itos)}
-        if len(self.stoi) != len(self.itos): raise ValueError('a vocabulary names no token twice')
+        if len(self.stoi) != len(self.itos): raise ValueError('the vocabulary holds a token twice')
     def __len__(self): return len(self.itos)
     def __eq__(self, other): return isinstance(other, Vocab) and self.itos == other.itos
     def __hash__(self): return hash(tuple(self.itos))

@@ -151,7 +151,7 @@ def test_folder_corpus(folder, tmp_path):
 
 
 def test_workers_change_nothing(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr('musiclm.build.MIN_PARALLEL_SECONDS', 0)
+    monkeypatch.setattr('musiclm.build.MIN_PARALLEL_COST', 0)
     one, two = (folder_corpus(folder, workers=n, cache=tmp_path/f'c{n}', progress=False) for n in (1, 2))
     assert (one.store == two.store).all()
     pd.testing.assert_frame_equal(one.manifest, two.manifest)
@@ -364,7 +364,7 @@ def test_a_file_that_kills_its_process_is_found(folder, tmp_path, monkeypatch):
         return encode_job(job, encoder, reading)
     encode_job = corpus.encode_job
     def batch(jobs, encoder, reading): return [job(j, encoder, reading) for j in jobs]
-    monkeypatch.setattr(corpus, 'MIN_PARALLEL_SECONDS', 0)
+    monkeypatch.setattr(corpus, 'MIN_PARALLEL_COST', 0)
     monkeypatch.setattr(corpus, 'encode_batch', batch) # travels to the processes by value
     built = folder_corpus(folder, out=tmp_path/'s', workers=2, cache=tmp_path/'c', progress=False)
     assert len(built) == 12
@@ -439,7 +439,7 @@ def test_build_keeps_the_order_of_the_manifest(folder, tmp_path):
 
 def test_a_script_without_a_main_guard_can_build(folder, tmp_path):
     script = tmp_path/'script.py'
-    script.write_text('import musiclm.corpus\nfrom musiclm.corpus import folder_corpus\nmusiclm.build.MIN_PARALLEL_SECONDS = 0\n'
+    script.write_text('import musiclm.corpus\nfrom musiclm.corpus import folder_corpus\nmusiclm.build.MIN_PARALLEL_COST = 0\n'
                       f'c = folder_corpus({str(folder)!r}, workers=2, cache={str(tmp_path/"c")!r}, progress=False)\n'
                       'print(len(c))\n')
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)

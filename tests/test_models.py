@@ -590,7 +590,7 @@ def test_ready_models_open_by_name(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pretrained_models() == ['composer', 'lstm-small']
     assert torch.equal(logits_of(load_model('lstm-small')), logits_of(make('awd_lstm')))
-    with pytest.raises(ValueError, match='ready ones: composer, lstm-small'): load_model('lstm-huge')
+    with pytest.raises(ValueError, match='pretrained: composer, lstm-small'): load_model('lstm-huge')
     for name in ('ready/../../x', str(shelf), '.', '', '..'): assert model_folder(name) == Path(name)
     save_model(make('awd_lstm', seed=1), 'lstm-small') # one's own folder goes first
     assert torch.equal(logits_of(load_model('lstm-small')), logits_of(make('awd_lstm', seed=1)))

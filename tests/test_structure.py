@@ -32,7 +32,7 @@ def code_cells(
 
 
 def project_files() -> list: # Every file of the project that is kept, built and installed things left out
-    skip = {'.git', '.venv', 'out', '_proc', '_proc_md', '_docs', 'build', 'dist', 'models', '__pycache__', '.ipynb_checkpoints',
+    skip = {'.git', '.venv', 'out', '_proc', '_docs', 'build', 'dist', 'models', '__pycache__', '.ipynb_checkpoints',
             '.pytest_cache', '.hypothesis'}
     def kept(p): return not any(part in skip or part.startswith('.venv') or part.endswith('.egg-info')
                                 for part in p.relative_to(root).parts)

@@ -1,12 +1,15 @@
 "Stores and models of version 0.1 still open, and answer as they did; its names still work for one version."
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import musiclm.build
+from musiclm.build import folder_corpus
 from musiclm.composer import probabilities
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.models import load_model
@@ -22,12 +25,27 @@ def test_a_store_opens():
     for i in range(8): assert np.array_equal(old.tokens(i), new.tokens(i))
 
 
+def test_a_build_continues_from_an_old_store(tmp_path, monkeypatch):
+    old = Corpus.load(shutil.copytree(OLD/'built', tmp_path/'store'))
+    scores = shutil.copytree(OLD/'scores', tmp_path/'scores')
+    shutil.copy(scores/'basso'/'1.mid', scores/'basso'/'7.mid')
+    (scores/'basso'/'7.mid').write_bytes((scores/'basso'/'1.mid').read_bytes().replace(b'\x40', b'\x41'))
+    read = []
+    monkeypatch.setattr(musiclm.build, 'read_for', lambda encoder, path, *a, _read=musiclm.build.read_for, **how:
+                        (read.append(Path(path).name), _read(encoder, path, *a, **how))[1])
+    new = folder_corpus(scores, out=tmp_path/'store', seed=2, workers=1)
+    assert read == ['7.mid'] # the results of version 0.1 are used again
+    assert new.manifest['split'][:6].tolist() == old.manifest['split'].tolist() # and its splits are kept
+    for i in range(6): assert np.array_equal(new.tokens(i), old.tokens(i))
+
+
 def test_models_open_and_answer_as_they_did():
     clips = np.array(ANSWERS['clips'], np.uint16)
     lstm, composer, ngram = (load_model(OLD/name) for name in ('lstm', 'composer', 'ngram'))
     with torch.no_grad(): logits = lstm.eval()(torch.as_tensor(clips.astype(int)))[0][:, -1]
     assert np.allclose(logits, ANSWERS['lstm'], atol=1e-5)
     assert np.allclose(probabilities(composer, clips), ANSWERS['composer'], atol=1e-5)
+    assert np.allclose(ngram.nats(clips.tolist()), ANSWERS['ngram'], atol=1e-6)
     assert composer.labels == ['alto', 'basso'] and lstm.card['data'] == 'toy corpus'
     for model in (lstm, ngram): assert sample(model, n=2, n_tokens=20)[0].info['rule'] == vars(SamplingRule())
 
