@@ -484,7 +484,8 @@ class RollCNN(Classifier):
         enc = NotewiseEncoder(encoding) # raises an error if it cannot
         onset, end = (enc.kind == k for k in (enc.ONSET, enc.END))
         lane = np.where(onset | end, enc.part_of*128 + enc.pitch_of, 0)
-        for name, t in dict(onset=onset, change=onset*1 - end*1, lane=lane, wait=enc.wait_of).items():
+        for name, t in dict(onset=onset, change=onset*1 - end*1, lane=lane, wait=enc.wait_of,
+                            duration=enc.duration_of).items():
             self.register_buffer(name, torch.tensor(t), persistent=False)
         self.parts, self.steps, self.bf16 = len(encoding.parts), 3*clip_length//2, use_bf16(precision)
         sizes = zip([2*self.parts, *channels], channels, [(13, 5), *[(5, 5)]*(len(channels) - 1)],
@@ -503,7 +504,14 @@ def roll(self:RollCNN,
     place = ((torch.arange(len(x), device=x.device)[:, None]*self.parts*128 + self.lane[x])*self.steps + at)[there]
     empty = torch.zeros(len(x)*self.parts*128*self.steps, device=x.device)
     onset = empty.index_add(0, place, self.onset[x][there].float())
-    sound = empty.index_add(0, place, self.change[x][there].float()).view(len(x), self.parts, 128, self.steps).cumsum(3)
+    change = empty.index_add(0, place, self.change[x][there].float())
+    if self.duration.any(): # notes end by their durations
+        until = at[:, :-1] + self.duration[x[:, 1:]]
+        ended = self.onset[x[:, :-1]] & (until > at[:, :-1]) & (until < self.steps)
+        row = torch.arange(len(x), device=x.device)[:, None]*self.parts*128
+        place = ((row + self.lane[x[:, :-1]])*self.steps + until)[ended]
+        change.index_add_(0, place, change.new_full(place.shape, -1))
+    sound = change.view(len(x), self.parts, 128, self.steps).cumsum(3)
     return torch.cat([onset.view_as(sound), sound], 1).clamp_(0, 1)
 
 # %% ../nbs/20_architectures.ipynb #fc0aa603

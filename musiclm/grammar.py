@@ -31,7 +31,7 @@ class ByRow:
 class Grammar(ByRow):
     "Which token may come next, for `n` pieces at once."
     by_row = ('ready', 'last', 'sounding', 'after', 'step', 'begun', 'loudness', 'speed', 'named', 'until', 'given',
-              'given_at', 'played')
+              'given_at', 'given_durations', 'played')
     def __init__(self,
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
@@ -53,7 +53,7 @@ class Grammar(ByRow):
         self.max_note, self.wait = max_note, table(encoder.wait_of).int()
         self.is_end = table(encoder.kind == encoder.END)
         self.step, self.begun = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
-        self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.loud.start)
+        self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.durations.start)
         self.part, self.voice, self.level = map(table, (encoder.part_of, encoder.voice_of, encoder.level_of))
         config = encoder.config
         mezzo = int(encoder.class_of[64]) if config.velocity_bins else 0
@@ -63,6 +63,7 @@ class Grammar(ByRow):
         self.own = None # (V,) bool: tokens of a part that is given
         self.given = torch.zeros(n, 1, dtype=torch.long, device=device) # its events, their steps, and how many are past
         self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given)
+        self.given_durations = torch.zeros_like(self.given)
         self.lengths = torch.arange(1, encoder.config.wait_cap + 1, device=device)
 
 # %% ../nbs/12_grammar.ipynb #002e
@@ -127,17 +128,14 @@ def advance(self:Grammar,
 ):
     "Follow each piece by one token."
     tokens = tokens[:, None]
-    event = (tokens >= self.events) & (tokens < self.loud.start) # an onset or an end
-    told = tokens >= self.loud.start # loudness, tempo and composer do not move the step
+    event = (tokens >= self.events) & (tokens < self.notes.stop) # an onset or an end
+    told = tokens >= self.notes.stop # duration, loudness, tempo and composer do not move the step
     composer = tokens >= self.composers.start
     self.named = (self.named | composer) & (tokens != BOS)
-    self.after = torch.where(composer, self.after, tokens)
     self.last = torch.where(event, self.rank[tokens], torch.where(told, self.last, -1))
     self.step = self.step + self.wait[tokens]
-    self.begun.scatter_(1, self.partner[tokens], self.step)
-    self.sounding += torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
-    self.ready.scatter_(1, self.partner[tokens], event)
-    self.ready.scatter_(1, tokens, False)
+    self.track_notes(tokens, event)
+    self.after = torch.where(composer, self.after, tokens)
     if self.own is not None: self.played = self.played + (event & (tokens == self.given.gather(1, self.played)))
     if self.loud.start < self.tempo.stop: self.track_state(tokens)
 
@@ -152,6 +150,66 @@ def track_state(self:Grammar,
     self.loudness = torch.where(voice == parts, level, self.loudness)
     self.speed = torch.where((tokens >= self.tempo.start) & (tokens < self.tempo.stop), level, self.speed)
 
+# %% ../nbs/12_grammar.ipynb #grdur001
+@patch
+def track_notes(self:Grammar,
+    tokens:'torch.Tensor', # (n, 1) token ids
+    event:'torch.Tensor', # (n, 1) bool: is it an onset or an end?
+):
+    "Follow which notes sound, and since when."
+    self.begun.scatter_(1, self.partner[tokens], self.step)
+    self.sounding += torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
+    self.ready.scatter_(1, self.partner[tokens], event)
+    self.ready.scatter_(1, tokens, False)
+
+# %% ../nbs/12_grammar.ipynb #grdur003
+class DurationGrammar(Grammar):
+    "Which token may come next in the notewise encoding with durations, for `n` pieces at once."
+    def __init__(self,
+        encoder:NotewiseEncoder, # The encoding
+        n:int, # How many pieces are followed
+        device='cpu', # Where the masks are wanted
+        max_note:int=None, # Longest note in steps; None for no limit
+    ):
+        super().__init__(encoder, n, device)
+        self.durations, self.levels = encoder.durations, torch.as_tensor(encoder.duration_levels, device=device)
+        self.short = self.levels <= max(max_note or LONGEST_PIECE, 1)
+        self.duration = torch.as_tensor(encoder.duration_of, device=device).int()
+        self.ends = torch.zeros_like(self.begun) # (n, V) step at which the last note of each onset token ends
+    by_row = (*Grammar.by_row, 'ends')
+    def track_notes(self, tokens, event):
+        ends = self.step + self.duration[tokens] # (n, 1)
+        self.ends.scatter_(1, self.after, torch.where(self.duration[tokens] > 0, ends, self.ends.gather(1, self.after)))
+
+# %% ../nbs/12_grammar.ipynb #grdur004
+@patch
+def legal(self:DurationGrammar) -> 'torch.Tensor': # (n, V) bool
+    "Mask of the tokens that may come next; there is always one."
+    mask = self.ready & (self.rank > self.last) & (self.ends <= self.step)
+    mask[:, self.waits] = (self.after >= self.notes.stop) | (self.after == self.events - 1)
+    mask[:, EOS:EOS + 1] = (self.after >= self.durations.start) & (self.after < self.durations.stop)
+    if self.own is not None: mask = self.apply_given_part(mask)
+    mask[:, self.waits] &= self.lengths <= self.until - self.step
+    if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
+    if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
+    if self.loud.start < self.loud.stop: mask = self.allow_loudness(mask)
+    return self.allow_durations(mask)
+
+# %% ../nbs/12_grammar.ipynb #grdur005
+@patch
+def allow_durations(self:DurationGrammar,
+    mask:'torch.Tensor', # (n, V) bool
+) -> 'torch.Tensor': # (n, V) bool
+    "After an onset comes a duration: not beyond the end of the piece, and in a given part the given one."
+    fits = torch.zeros_like(mask)
+    fits[:, self.durations] = self.short & (self.levels <= self.until - self.step)
+    if self.own is not None:
+        own = self.own[self.after] # (n, 1)
+        fits = fits & ~own
+        token = self.given_durations.gather(1, (self.played - 1).clamp(min=0))
+        fits.scatter_(1, token, fits.gather(1, token) | own)
+    return torch.where(self.onset[self.after], fits, mask)
+
 # %% ../nbs/12_grammar.ipynb #6d819720
 @patch
 def grammar(self:NotewiseEncoder,
@@ -160,7 +218,7 @@ def grammar(self:NotewiseEncoder,
     max_note:int=None, # Steps after which a note must end; None for never
 ) -> Grammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return Grammar(self, n, device, max_note)
+    return (DurationGrammar if self.config.durations else Grammar)(self, n, device, max_note)
 
 # %% ../nbs/12_grammar.ipynb #6a129e81
 @patch
@@ -180,26 +238,30 @@ def apply_given_part(self:Grammar,
 @patch
 def give(self:Grammar,
     part:str, # Name of the part that is given
-    given, # (n, M + 1) ids of what it plays, and …
-    at, # … (n, M + 1) their steps, from `part_events`
+    given, # (n, M + 1) ids of what it plays, …
+    at, # … (n, M + 1) their steps, and …
+    durations, # … (n, M + 1) ids of their durations, from `part_events`
     encoder:NotewiseEncoder, # Which part a token is of
 ):
     "Let a part play what is given; the other parts are free. At the start of a piece only."
     table = lambda a: torch.as_tensor(np.asarray(a), device=self.after.device)
     self.own = table(encoder.part_of == encoder.config.parts.index(part))
-    self.given, self.given_at = table(given), table(at)
+    self.given, self.given_at, self.given_durations = table(given), table(at), table(durations)
 
 # %% ../nbs/12_grammar.ipynb #f24349e2
 @patch
 def part_events(self:NotewiseEncoder,
     pieces, # Id arrays
     part:str, # Name of a part
-) -> tuple: # Two (pieces, longest + 1) int64 arrays: ids of what the part plays, `xxpad` behind it, and their steps
+) -> tuple: # Three (pieces, longest + 1) int64 arrays: ids of what the part plays, `xxpad` behind; steps; durations
     "What one part plays in each piece."
     found = []
     for ids in (np.asarray(p, np.int64) for p in pieces):
-        own = self.part_of[ids] == self.config.parts.index(part)
-        found.append((ids[own], self.wait_of[ids].cumsum()[own]))
-    width = 1 + max(len(ids) for ids, _ in found)
+        own = np.flatnonzero(self.part_of[ids] == self.config.parts.index(part))
+        behind = np.r_[ids, PAD][own + 1]
+        if self.config.durations: own, behind = (a[self.kind[behind] == self.DURATION] for a in (own, behind))
+        found.append((ids[own], self.wait_of[ids].cumsum()[own], behind))
+    width = 1 + max(len(ids) for ids, *_ in found)
     fill = lambda a, last: np.pad(a, (0, width - len(a)), constant_values=last)
-    return np.stack([fill(ids, PAD) for ids, _ in found]), np.stack([fill(at, LONGEST_PIECE) for _, at in found])
+    return tuple(np.stack([fill(a, last) for a in arrays])
+                 for arrays, last in zip(zip(*found), (PAD, LONGEST_PIECE, PAD)))

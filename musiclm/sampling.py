@@ -307,7 +307,8 @@ def set_ends(self:GenerationConfig):
         more = max(1, round(self.n_beats*self.encoder.config.steps_per_beat)) # at least one step after the prompt
         self.ends = np.array([token_steps(p, self.encoder) + more for p in self.prompts])
     elif self.given:
-        self.ends = np.where(self.given[0] > PAD, self.given[1], 0).max(1)
+        last = self.given[1] + self.encoder.duration_of[self.given[2]] # of an end token its step
+        self.ends = np.where(self.given[0] > PAD, last, 0).max(1)
         if not self.ends.all():
             raise ValueError(f'part {self.given_part!r} plays at the first step alone in prompt {self.ends.argmin()}: '
                              'give more of it, or n_beats')

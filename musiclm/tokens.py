@@ -13,8 +13,8 @@ import pandas as pd
 from fastcore.basics import patch
 
 from .notes import forward_names, note_table, table_rows
-from .vocab import (BOS, EOS, EncodingConfig, PAD, composer_slug, notewise_vocab, tempo_class, tempo_levels,
-    velocity_levels)
+from .vocab import (BOS, EOS, EncodingConfig, PAD, composer_slug, duration_levels, nearest_level, notewise_vocab,
+    tempo_class, tempo_levels, velocity_levels)
 
 # %% ../nbs/11_tokens.ipynb #fwd00002
 __getattr__, __dir__ = forward_names(__name__, dict(ChordwiseEncoder='chordwise', Grammar='grammar', ByRow='grammar',
@@ -124,6 +124,18 @@ def normal_events(
         key, start, loud = key[last], start[last], loud if loud is None else loud[last]
     return start, start - (1 << 7) + until_again(start, (key & (1 << 26) - 1) << 11), loud
 
+# %% ../nbs/11_tokens.ipynb #durs0013
+def round_durations(
+    start:np.ndarray, # (n,) onsets, each `step << 11 | rank`, in order
+    length:np.ndarray, # (n,) durations, `steps << 11`, without overlaps
+    levels:np.ndarray, # From `duration_levels`
+) -> np.ndarray: # (n,) indices of levels
+    "Round durations to the nearest level, or down if the note would reach the next one of its pitch."
+    level, steps = nearest_level(length >> 11, levels), length >> 11
+    too_long = until_again(start, levels[level] << 11) >> 11 < levels[level]
+    level[too_long] = np.searchsorted(levels, steps[too_long], 'right') - 1
+    return level
+
 # %% ../nbs/11_tokens.ipynb #9bec90f0
 def from_first(
     tempos, # (step, beats per minute)
@@ -165,7 +177,8 @@ class Encoder:
             loud = level[of[np.clip(loud, 1, 127)]]
         kept = note_table(onset, duration, pitch, loud if bins else 64, part, spb)
         if bins := self.config.tempo_bins:
-            changes = tempo_changes(from_first(tempos, cols[0]), (onset + duration).max(initial=0), bins)
+            last = (onset if self.config.durations else onset + duration).max(initial=0)
+            changes = tempo_changes(from_first(tempos, cols[0]), last, bins)
             kept.attrs['tempos'] = tempos_of(changes, bins)
         if composer := self.find_composer(notes.attrs.get('composer')): kept.attrs['composer'] = composer
         return kept
@@ -180,8 +193,12 @@ def normal_notes(
     if not len(onset): return (np.zeros(0, np.int64),)*4 + (velocity,)
     onset, duration = from_zero(onset, duration)
     start, end, velocity = normal_events(note_keys(onset, duration, pitch, part, event_ranks(config)), velocity)
+    length = end - start + (1 << 7)
+    if config.durations:
+        levels = duration_levels(config)
+        length = levels[round_durations(start, length, levels)] << 11
     part_at = np.array([config.parts.index(p) for p in config.part_order])
-    return start >> 11, (end >> 11) - (start >> 11), start & 127, part_at[start >> 8 & 7], velocity
+    return start >> 11, length >> 11, start & 127, part_at[start >> 8 & 7], velocity
 
 # %% ../nbs/11_tokens.ipynb #fd84bd00
 def tempos_of(
@@ -236,18 +253,20 @@ def name_composer(self:Encoder,
 # %% ../nbs/11_tokens.ipynb #0017
 class NotewiseEncoder(Encoder):
     """Note tables to event tokens and back; `.vocab`, `.config`, and by token id `.kind`, `.part_of`, `.pitch_of`,
-    `.wait_of`."""
-    WAIT, ONSET, END, VELOCITY, TEMPO, COMPOSER = range(1, 7) # values of `.kind`; 0 is `xxpad`, `xxbos` or `xxeos`
+    `.wait_of`, `.duration_of`."""
+    WAIT, ONSET, END, VELOCITY, TEMPO, COMPOSER, DURATION = range(1, 8) # values of `.kind`; 0: xxpad, xxbos, xxeos
     def __init__(self,
         config:EncodingConfig=None, # Options; None is the default encoding
     ):
         self.config = c = config or EncodingConfig()
         if c.scheme != 'notewise': raise ValueError(f'a NotewiseEncoder cannot encode {c.scheme!r}')
         self.vocab, (lo, hi), cap, n = notewise_vocab(c), c.pitch_range, c.wait_cap, len(c.parts)
-        events = slice(3 + cap, 3 + cap + 2*n*(hi - lo + 1))
-        self.kind, self.part_of, self.pitch_of, self.wait_of = np.full((4, len(self.vocab)), [[0], [-1], [-1], [0]])
+        kinds = (0,) if c.durations else (0, 1)
+        events = slice(3 + cap, 3 + cap + len(kinds)*n*(hi - lo + 1))
+        self.kind, self.part_of, self.pitch_of, self.wait_of, self.duration_of = np.full((5, len(self.vocab)),
+                [[0], [-1], [-1], [0], [0]])
         self.kind[3:events.start], self.wait_of[3:events.start] = self.WAIT, np.arange(1, cap + 1)
-        part, end, pitch = np.meshgrid(range(n), (0, 1), range(lo, hi + 1), indexing='ij')
+        part, end, pitch = np.meshgrid(range(n), kinds, range(lo, hi + 1), indexing='ij')
         self.part_of[events], self.pitch_of[events] = part.ravel(), pitch.ravel()
         self.kind[events] = np.where(end.ravel(), self.END, self.ONSET)
         place = np.array([c.part_order.index(p) for p in c.parts])
@@ -257,7 +276,10 @@ class NotewiseEncoder(Encoder):
         self.token_of[self.rank[events]] = np.arange(len(self.vocab), dtype=np.uint16)[events]
         self.ranks = event_ranks(c)
         self.lowest = np.array([c.lowest(p) for p in c.parts])[self.part_of]
-        self.levels(events.stop)
+        self.duration_levels = duration_levels(c)
+        self.durations = slice(events.stop, events.stop + len(self.duration_levels))
+        self.kind[self.durations], self.duration_of[self.durations] = self.DURATION, self.duration_levels
+        self.levels(self.durations.stop)
 
 # %% ../nbs/11_tokens.ipynb #103d66ae
 @patch
@@ -301,11 +323,13 @@ def encode_columns(self:NotewiseEncoder,
     if not len(onset): return np.array([BOS, EOS], np.uint16)
     loud = self.class_of[np.clip(velocity, 1, 127)] if self.config.velocity_bins else None
     start, end, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
-    key = np.concatenate([start, end])
-    if loud is None: key.sort(kind='stable')
-    else: key, loud = sort_with(key, loud)
+    key = start if self.config.durations else np.concatenate([start, end])
+    if loud is not None: key, loud = sort_with(key, loud)
+    elif not self.config.durations: key.sort(kind='stable')
     step, token = key >> 11, self.token_of[key & 0x7ff]
     if loud is not None: step, token = self.write_loudness(step, token, loud)
+    if self.config.durations: step, token = self.write_durations(step, token, round_durations(start, end - start
+                + (1 << 7), self.duration_levels))
     if self.config.tempo_bins:
         step, token = self.write_tempo(step, token, tempo_changes(tempos, step[-1], self.config.tempo_bins))
     return write_waits(step, token, self.config.wait_cap)
@@ -329,12 +353,12 @@ def write_waits(
 
 # %% ../nbs/11_tokens.ipynb #25090d95
 def sort_with(
-    key:np.ndarray, # (2n,) keys of onsets, then of ends
+    key:np.ndarray, # Keys of onsets, then of ends, if the encoding has them
     loud:np.ndarray, # (n,) class of loudness of the onsets
 ) -> tuple: # The keys in order, and the classes of their onsets, -1 for ends
     "Sort events together with their loudness."
     order = key.argsort(kind='stable')
-    return key[order], np.concatenate([loud, np.full(len(loud), -1)])[order]
+    return key[order], np.concatenate([loud, np.full(len(key) - len(loud), -1)])[order]
 
 # %% ../nbs/11_tokens.ipynb #476a7c11
 @patch
@@ -352,6 +376,20 @@ def write_loudness(self:NotewiseEncoder,
         told.append(self.loud.start + part*self.config.velocity_bins + loud[changes])
     at, told = np.concatenate(at), np.concatenate(told)
     return np.insert(step, at, step[at]), np.insert(token, at, told)
+
+# %% ../nbs/11_tokens.ipynb #durs0011
+@patch
+def write_durations(self:NotewiseEncoder,
+    step:np.ndarray, # Steps of the tokens, in order
+    token:np.ndarray, # Their ids
+    level:np.ndarray, # From `round_durations`, of every onset among them
+) -> tuple: # step and token with the durations put in
+    "Put the duration token behind each onset."
+    size = 1 + (self.kind[token] == self.ONSET)
+    at = size.cumsum() - 1
+    step, out = step.repeat(size), token.repeat(size)
+    out[at[size == 2]] = self.durations.start + level
+    return step, out
 
 # %% ../nbs/11_tokens.ipynb #10b7085c
 @patch
@@ -380,8 +418,10 @@ def decode(self:NotewiseEncoder,
     step = self.wait_of[read].cumsum()
     event = np.flatnonzero(self.part_of[read] >= 0)
     velocity, teller = self.read_velocities(read)
-    *cols, note, n_used = self.pair_events(read[event], step[event], step[-1] if len(step) else 0)
-    note = event[note]
+    if self.config.durations: *cols, note, n_used = self.read_durations(read, step)
+    else:
+        *cols, note, n_used = self.pair_events(read[event], step[event], step[-1] if len(step) else 0)
+        note = event[note]
     notes = note_table(*cols, velocity[note], self.part_of[read[note]], self.config.steps_per_beat)
     if self.config.velocity_bins: n_used += len(np.unique(teller[note][teller[note] >= 0]))
     if self.config.tempo_bins:
@@ -411,6 +451,20 @@ def pair_events(self:NotewiseEncoder,
     used = note.sum() + (note & ended).sum()
     return step[note], (until - step)[note], channel[note] & 127, order[note], used
 
+# %% ../nbs/11_tokens.ipynb #durs0012
+@patch
+def read_durations(self:NotewiseEncoder,
+    ids:np.ndarray, # Token ids
+    step:np.ndarray, # The step of each
+) -> tuple: # `onset, duration, pitch` of the notes, the index of each one's onset, and how many tokens they used
+    "Join every onset to the duration behind it; a note ends where its pitch sounds again in its part."
+    onset = np.flatnonzero((self.kind[ids[:-1]] == self.ONSET) & (self.kind[ids[1:]] == self.DURATION))
+    start = step[onset] << 11 | self.ranks[self.part_of[ids[onset]] << 7 | self.pitch_of[ids[onset]]]
+    order = start.argsort(kind='stable')
+    length = until_again(start[order], self.duration_of[ids[onset + 1]][order] << 11) >> 11
+    onset, length = onset[order][length > 0], length[length > 0]
+    return step[onset], length, self.pitch_of[ids[onset]], onset, 2*len(onset)
+
 # %% ../nbs/11_tokens.ipynb #d578f286
 @patch
 def read_velocities(self:NotewiseEncoder,
@@ -436,7 +490,7 @@ def read_tempos(self:NotewiseEncoder,
     "The tempos among the tokens."
     at, bins = np.flatnonzero(self.kind[ids] == self.TEMPO), self.config.tempo_bins
     bpm = tempo_levels(bins)[self.level_of[ids[at]]]
-    length = int(table_rows(notes)[:2].sum(0).max(initial=0))
+    length = int(table_rows(notes)[:1 if self.config.durations else 2].sum(0).max(initial=0))
     changes = tempo_changes(zip(step[at].tolist(), bpm.tolist()), length, bins)
     return tempos_of(changes, bins), len(changes)
 

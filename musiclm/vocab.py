@@ -35,6 +35,7 @@ class EncodingConfig:
     tempo_bins:int=None # How fast, in this many classes of equal ratio; None leaves tempo out
     tokenizer:str=None # Parameters of a MidiTok tokenizer as JSON, with the scheme 'miditok'
     composers:tuple=() # Composers that have a token, as `composer_slug` spells them
+    durations:bool=False # A duration token behind each onset instead of end tokens
     def __post_init__(self): self.check()
 
 # %% ../nbs/10_vocab.ipynb #0008
@@ -50,6 +51,7 @@ def check(self:EncodingConfig):
     if self.scheme not in ('notewise', 'chordwise', 'miditok', *OWN_ENCODERS):
         raise ValueError(f'unknown encoding scheme {self.scheme!r}: register your own in OWN_ENCODERS '
                          f'first')
+    if self.durations and self.scheme != 'notewise': raise ValueError('durations is an option of the notewise scheme')
     if (self.scheme == 'miditok') != (self.tokenizer is not None):
         raise ValueError("the scheme 'miditok' needs the parameters of a tokenizer, and other schemes take none")
     for name, most in (('velocity_bins', 127), ('tempo_bins', 64)):
@@ -143,7 +145,8 @@ def wait_cap(self:EncodingConfig) -> int:
 def to_json(self:EncodingConfig) -> str:
     "The options as JSON."
     options = asdict(self)
-    if not self.composers: del options['composers'] # then older versions can read it
+    for name in ('composers', 'durations'):
+        if not options[name]: del options[name] # then older versions can read it
     return json.dumps(options, indent=1)
 
 # %% ../nbs/10_vocab.ipynb #a2ab172a
@@ -210,6 +213,23 @@ def composer_tokens(
     "The tokens of the composers, in their order."
     return [f'xxcomposer_{name}' for name in config.composers]
 
+# %% ../nbs/10_vocab.ipynb #durs0002
+def duration_levels(
+    config:EncodingConfig, # Options
+) -> np.ndarray: # Steps, rising; empty without `durations`
+    "The durations that have a token."
+    beat = config.steps_per_beat
+    longer = [round(beat*n) for n in (2.5, 3, 3.5, 4, 5, 6, 8)]
+    return np.array(sorted({*range(1, 2*beat + 1), *longer}) if config.durations else [], np.int64)
+
+# %% ../nbs/10_vocab.ipynb #durs0003
+def nearest_level(
+    duration:np.ndarray, # Steps, from 1
+    levels:np.ndarray, # From `duration_levels`
+) -> np.ndarray: # Indices of the nearest levels; of two as near, the shorter
+    "Round durations."
+    return np.searchsorted(levels[:-1] + levels[1:], 2*duration)
+
 # %% ../nbs/10_vocab.ipynb #ed8541b0
 def notewise_vocab(
     config:EncodingConfig, # Options
@@ -217,7 +237,9 @@ def notewise_vocab(
     "The closed vocabulary of the notewise encoding."
     lo, hi = config.pitch_range
     waits = [f'wait{n}' for n in range(1, config.wait_cap + 1)]
-    notes = [f'{end}{part}{pitch}' for part in config.parts for end in ('', 'end') for pitch in range(lo, hi + 1)]
+    kinds = ('',) if config.durations else ('', 'end')
+    notes = [f'{kind}{part}{pitch}' for part in config.parts for kind in kinds for pitch in range(lo, hi + 1)]
+    notes += [f'dur{n}' for n in duration_levels(config)]
     loudness = [f'{part}vel{b}' for part in config.parts for b in range(config.velocity_bins or 0)]
     tempos = [f'tempo{bpm}' for bpm in (tempo_levels(config.tempo_bins) if config.tempo_bins else ())]
     return Vocab([*SPECIAL, *waits, *notes, *loudness, *tempos, *composer_tokens(config)])

@@ -14,7 +14,7 @@ from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = [EncodingConfig(), EncodingConfig(part_order=('p', 'v'), max_wait=None), EncodingConfig(max_wait=1, pitch_range=(60, 71)),
-           EncodingConfig(parts=('v', 'p', 'b'), pitch_range=(33, 94), fold_violin=True)]
+           EncodingConfig(parts=('v', 'p', 'b'), pitch_range=(33, 94), fold_violin=True), EncodingConfig(durations=True)]
 ENCODERS = [NotewiseEncoder(c) for c in CONFIGS]
 bounded = dict(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 

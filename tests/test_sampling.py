@@ -18,6 +18,7 @@ CONFIGS = {
     'default': EncodingConfig(),
     'piano first': EncodingConfig(part_order=('p', 'v')),
     'trio': EncodingConfig(parts=('v', 'p', 'b'), part_order=('b', 'v', 'p'), max_wait=24),
+    'durations': EncodingConfig(durations=True),
 }
 
 
@@ -170,8 +171,9 @@ def test_a_rule_by_part_filters_by_part(encoder):
     assert pieces[0].info['rule']['top_k'] == {'v': 2, 'p': None}
 
 
-@pytest.mark.parametrize('config', [*CONFIGS.values(), EncodingConfig(velocity_bins=8, tempo_bins=8)],
-                         ids=[*CONFIGS.keys(), 'loudness and tempo'])
+@pytest.mark.parametrize('config', [*CONFIGS.values(), EncodingConfig(velocity_bins=8, tempo_bins=8),
+                                    EncodingConfig(durations=True, velocity_bins=8, tempo_bins=8, part_order=('p', 'v'))],
+                         ids=[*CONFIGS.keys(), 'loudness and tempo', 'durations, loudness, tempo'])
 def test_a_given_part_is_played_and_the_others_are_free(config):
     enc, corpus = NotewiseEncoder(config), toy_corpus(n=4, beats=12)
     tables = [corpus.notes(i) for i in range(4)]
@@ -256,14 +258,14 @@ def test_without_a_prompt_pieces_begin_from_nothing(model):
 @pytest.mark.parametrize('config', CONFIGS.values(), ids=CONFIGS.keys())
 def test_constrained_pieces_are_in_normal_form(config):
     enc, n_closed = NotewiseEncoder(config), 0
-    ends = {w: 3. for w in enc.vocab.itos if w.startswith('end')}
+    ends = {w: 3. for w in enc.vocab.itos if w.startswith(('end', 'dur'))}
     waits = {f'wait{k}': 1. for k in range(1, enc.config.wait_cap + 1)}
     onsets = {f'{part}{pitch}': -.5 for part in config.parts for pitch in range(30, 90, 5)}
     closing = Fixed(enc, {**ends, **waits, **onsets, 'xxeos': 5.})
     for model in (random_model(enc), closing):
         for p in sample(model, n=30, n_tokens=120, random_freq=1., top_k=None, temperature=1.2):
             notes = enc.decode(p.ids)
-            assert notes.attrs['dropped'] == 0
+            assert notes.attrs['dropped'] == (config.durations and enc.kind[p.ids[-1]] == enc.ONSET)
             if p.ids[-1] == EOS:
                 n_closed += 1
                 assert np.array_equal(enc.encode(notes), p.ids)

@@ -26,6 +26,10 @@ CONFIGS = {
     'composers': EncodingConfig(composers=('bach', 'robert_schumann')),
     'loudness and composers': EncodingConfig(velocity_bins=8, composers=('bach',)),
     'tempo and composers': EncodingConfig(tempo_bins=8, composers=('robert_schumann', 'bach', 'haydn')),
+    'durations': EncodingConfig(durations=True),
+    'durations, uncapped': EncodingConfig(durations=True, max_wait=None, part_order=('p', 'v'), steps_per_beat=4),
+    'durations in full': EncodingConfig(durations=True, parts=('v', 'p', 'b'), velocity_bins=32, tempo_bins=24,
+                                        composers=('bach', 'robert_schumann')),
     'all options': EncodingConfig(parts=('v', 'p', 'b'), velocity_bins=32, tempo_bins=24, composers=('bach', 'robert_schumann')),
 }
 CASES = pytest.mark.parametrize('config', CONFIGS.values(), ids=CONFIGS.keys())
@@ -208,7 +212,7 @@ def test_foreign_grid_and_parts_are_refused():
     ({'fold_violin': True, 'pitch_range': (21, 65)}, 'under an octave'), ({'max_wait': 0}, 'max_wait'),
     ({'part_order': ('v', 'x')}, 'part_order'), ({'parts': ('v', 'v')}, 'once'), ({'parts': ('V1',)}, 'lower-case'),
     ({'steps_per_beat': 0}, 'steps_per_beat'), ({'scheme': 'remi'}, 'remi'), ({'composers': 'bach'}, 'several names'),
-    ({'composers': ('J.S. Bach',)}, "'j_s_bach'"), ({'composers': ('bach', 'bach')}, 'once'), ({'composers': ('',)}, 'not spelled'),
+    ({'composers': ('J.S. Bach',)}, "'j_s_bach'"), ({'composers': ('bach', 'bach')}, 'unique'), ({'composers': ('',)}, 'not spelled'),
     ({'composers': (3,)}, 'not spelled'), ({'composers': [f'c{i}' for i in range(5000)]}, 'at most 4096'),
     ({'composers': ('bach',), 'scheme': 'miditok', 'tokenizer': '{}'}, 'MidiTok has none')])
 def test_contradicting_options_are_refused(options, message):
@@ -244,7 +248,7 @@ def test_chordwise_turns():
     assert PAD not in row
 
 
-@pytest.mark.parametrize('config', [CONFIGS['default'], CONFIGS['trio'], CONFIGS['piano first']], ids=['default', 'trio', 'piano first'])
+@pytest.mark.parametrize('config', [CONFIGS[k] for k in ('default', 'trio', 'piano first')], ids=['default', 'trio', 'piano first'])
 def test_no_note_outlasts_its_limit(config):
     enc = NotewiseEncoder(config)
     rows = random_text(enc.grammar(32, max_note=30), 300, enc, seed=3, eos=False)
