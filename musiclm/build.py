@@ -25,7 +25,7 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .notes import ScoreError, atomic_folder, check_output_folder
+from .notes import ScoreError, atomic_folder, check_output_folder, recover_folder
 from .midi import Tracks, place_notes, read_bytes
 from .scores import NOTATED_SUFFIXES, READER_VERSION
 from .vocab import EncodingConfig, composer_slug, composer_slugs
@@ -190,10 +190,11 @@ def open_journal(
 # %% ../nbs/17_build.ipynb #2e42f81c
 def older_store(
     store, # A folder, which need not exist; or None
-): # `Corpus`, or None if there is none that can be read
+): # `Corpus`, or None if there is none; raises `ValueError` if it is damaged
     "The store of an earlier build."
-    try: return None if store is None else Corpus.load(store)
-    except ValueError: return None
+    if store is None: return None
+    recover_folder(Path(store).resolve())
+    return Corpus.load(store) if (Path(store)/'manifest.parquet').exists() else None
 
 # %% ../nbs/17_build.ipynb #3c05b488
 def stored_entries(
@@ -435,8 +436,8 @@ def build_corpus(
                                                   cache=str(cache or default_cache()))
     place_notes(SAMPLE_SCORE, encoder.config.steps_per_beat, encoder.config.parts, part_map, max_gap,
                 tempo_grid) # raises an error early
-    if out is not None: check_output_folder(out, 'manifest.parquet')
     check_sources(old := older_store(out), sources, out)
+    if out is not None: check_output_folder(out, 'manifest.parquet')
     with open_journal(out, stored_entries(old, first)) as journal:
         jobs = job_keys(manifest, first, part_map, reading)
         new = [job for job in jobs if job.key not in journal.entries]

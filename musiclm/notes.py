@@ -6,6 +6,7 @@
 __all__ = ['ScoreError', 'note_table', 'transpose', 'write_midi']
 
 # %% ../nbs/00_notes.ipynb #0003
+import glob
 import importlib
 import os
 import re
@@ -147,6 +148,28 @@ def replace_dir(
         raise
     shutil.rmtree(old, ignore_errors=True)
 
+# %% ../nbs/00_notes.ipynb #safe0001
+def is_running(
+    pid:int, # Number of a process
+) -> bool: # Also True if it cannot be told
+    "Whether a process of this machine is running."
+    if os.name != 'posix': return True
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return False
+    except OSError: return True
+    return True
+
+# %% ../nbs/00_notes.ipynb #safe0002
+def recover_folder(
+    path:Path, # Target of an `atomic_folder`
+):
+    "Put back a folder that a killed process had moved aside, and remove what else it left."
+    for left in sorted(path.parent.glob(f'.{glob.escape(path.name)}.*')):
+        found = re.fullmatch(r'(old|new)(\d+)', left.name.removeprefix(f'.{path.name}.'))
+        if not found or is_running(int(found[2])): continue
+        if found[1] == 'old' and not path.exists(): left.rename(path)
+        else: shutil.rmtree(left, ignore_errors=True)
+
 # %% ../nbs/00_notes.ipynb #8907aa3b
 @contextmanager
 def atomic_folder(
@@ -155,6 +178,7 @@ def atomic_folder(
 ):
     "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` if that can't be."
     path = Path(path).resolve()
+    recover_folder(path)
     check_output_folder(path, mark)
     new = path.with_name(f'.{path.name}.new{os.getpid()}')
     try:

@@ -1,6 +1,7 @@
 "Corpora: splits by work, stores, clips, folders, resumed builds. Scores are made here from the toy corpus."
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -394,15 +395,29 @@ def test_chords_need_pieces_to_learn_from(folder, tmp_path):
         folder_corpus(folder, ChordwiseEncoder(), table, workers=1, progress=False)
 
 
-def test_what_is_broken_is_built_anew(folder, tmp_path):
+def test_a_damaged_journal_is_begun_anew_and_a_damaged_store_refuses(folder, tmp_path):
     build = lambda: folder_corpus(folder, out=tmp_path/'s', workers=1, progress=False)
     build()
     whole = store_bytes(tmp_path/'s')
-    (tmp_path/'s'/'vocab.json').write_text('[]')
     (tmp_path/'.s.building').mkdir()
     (tmp_path/'.s.building'/'answers.jsonl').write_text('no json\n')
     build()
     assert store_bytes(tmp_path/'s') == whole
+    (tmp_path/'s'/'vocab.json').write_text('[]') # its splits would be forgotten
+    with pytest.raises(ValueError, match='broken corpus'): build()
+    assert (tmp_path/'s'/'vocab.json').read_text() == '[]'
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(folder, tmp_path):
+    build = lambda: folder_corpus(folder, out=tmp_path/'s', workers=1, progress=False)
+    build()
+    whole, dead = store_bytes(tmp_path/'s'), subprocess.run([sys.executable, '-c', 'import os; print(os.getpid())'],
+                                                           capture_output=True, text=True).stdout.strip()
+    shutil.copytree(tmp_path/'s', tmp_path/f'.s.new{dead}')
+    (tmp_path/'s').rename(tmp_path/f'.s.old{dead}') # as a kill leaves it
+    old = pd.read_parquet(tmp_path/f'.s.old{dead}'/'manifest.parquet')
+    assert folder_corpus(folder, out=tmp_path/'s', workers=1, seed=5, progress=False).manifest['split'].equals(old['split'])
+    assert store_bytes(tmp_path/'s') == whole and not [*tmp_path.glob('.s.*')]
 
 
 def test_a_store_behind_a_link_is_replaced_where_it_is(folder, tmp_path):
