@@ -50,8 +50,7 @@ def encode(
     part_map='auto', # Which track is which part: auto, top, piano, order, names, program, or "v=NAMES p=NAMES"
     metadata=None, # CSV table of the files: composer, work, title, split (default: the table of MAESTRO or ASAP)
     pieces:Literal['scores', 'performances', 'all']='scores', # Which files of ASAP to read
-    scheme:Literal['notewise', 'chordwise', 'remi', 'tsd', 'midilike']='notewise',
-           # Encoding; the last three need musiclm[miditok]
+    scheme:Literal['notewise', 'chordwise', 'remi', 'tsd', 'midilike']='notewise', # Encoding (last three: [miditok])
     parts='v,p', # Names of the parts
     part_order=None, # Their order within a step (default: as --parts)
     steps_per_beat:int=None, # Grid steps per quarter note (default: 12, chordwise 4)
@@ -59,6 +58,7 @@ def encode(
     max_gap:int_or_none=64, # Longest silence in beats, or none
     pitch_range:pitch_pair=(21, 108), # LOW-HIGH; other pitches are folded by octaves (default: 21-108)
     fold_violin:bool=False, # Fold part v up to the lowest string of the violin
+    durations:bool=False, # A duration token behind each onset instead of end tokens (notewise)
     velocity_bins:int=None, # Classes of loudness (default: none)
     tempo_bins:int=None, # Classes of tempo (default: none)
     composer_tokens:bool=False, # Each piece begins with a token of its composer
@@ -69,7 +69,8 @@ def encode(
     from musiclm.build import describe_build, folder_corpus, music21_corpus
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
     encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range,
-                                fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins)
+                                fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins,
+                                durations=durations)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
     if source.startswith('music21:'):
@@ -81,7 +82,6 @@ def encode(
 
 # %% ../nbs/46_cli.ipynb #5eb00acc
 MOST_DRAWN = 500 # pieces in the histograms of a store: about two seconds
-
 @command('musiclm inspect store --piece 3 --roll roll.png --plot histograms.png')
 def inspect(
     source, # A store, or one score

@@ -36,7 +36,8 @@ def make_encoder_from(
     words, grid = lambda text: tuple(text.split(',')) if text else None, steps_per_beat or (4
             if scheme == 'chordwise' else 12)
     if scheme in PEERS:
-        usual = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None)
+        usual = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None,
+                     durations=False)
         given = dict(more, part_order=part_order, max_wait=max_wait)
         if set_ := [k for k, v in usual.items() if given[k] != v]:
             raise ValueError(f'--{set_[0].replace("_", "-")} is no option of --scheme {scheme}')
