@@ -19,13 +19,14 @@ from .notes import ScoreError, part_of_tracks, to_grid
 MAX_BYTES = 64 << 20  # of one score, unpacked; a symphony is under 4 MB
 
 # %% ../nbs/01_midi.ipynb #b1def398
+READ_FLAGS = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0) # a pipe does not block
+
 def read_bytes(
     path, # A score
 ) -> bytes:
     "All of a file; raises `ScoreError` if there is none, or one too large."
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, 'O_BINARY',
-                                                   0)) # half the time of `open`, which counts for small files
+        file = os.open(path, READ_FLAGS) # half the time of `open`, which counts for small files
         try:
             raw = os.read(file, 1 << 16) # all there is of most scores
             if len(raw) == 1 << 16:

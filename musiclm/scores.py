@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -162,7 +163,8 @@ def load_cached_tracks(
     what = json.dumps([READER_VERSION, os.path.splitext(path)[1].lower(), tune]).encode()
     kept = Path(cache)/hashlib.sha256(what + read_bytes(path)).hexdigest()[:32]
     npz, txt = (kept.with_suffix(s) for s in ('.npz', '.txt'))
-    if npz.exists(): return unpack_tracks(npz, path)
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile): # a broken entry is made anew
+        if npz.exists(): return unpack_tracks(io.BytesIO(npz.read_bytes()), path)
     if txt.exists(): raise ScoreError(path, txt.read_text(encoding='utf-8'))
     with ONE_AT_A_TIME:
         gc.disable()

@@ -1,4 +1,5 @@
 "Reading and writing scores: the note table, parts, MusicXML that drifts. Files that lie are in test_nasty.py."
+import os
 import gc
 import pickle
 import sys
@@ -22,6 +23,7 @@ from musiclm.scores import read_notes, read_score
 from musiclm.musicxml import best_signature, spell_pitch, to_music21, write_musicxml
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import EncodingConfig
+from musiclm.scores import load_cached_tracks
 
 TUNE = note_table([0, 12, 24, 0], [12, 12, 24, 48], [72, 74, 76, 48], part=[0, 0, 0, 1])
 
@@ -382,3 +384,18 @@ def test_nothing_is_not_printed(tmp_path):
     with pytest.raises(ValueError, match='no notes to print'): write_musicxml(note_table([], [], []), tmp_path/'x.mxl')
     with pytest.raises(ValueError, match='ends in .mxl'): write_musicxml(note_table([0], 12, 60), tmp_path/'x.xml')
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no named pipes')
+def test_a_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path/'x.mid')
+    with pytest.raises(ScoreError, match='empty'): read_score(tmp_path/'x.mid')
+
+
+def test_a_broken_cache_entry_is_made_anew(tmp_path):
+    (tmp_path/'x.abc').write_text('X:1\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n')
+    read = lambda: load_cached_tracks(tmp_path/'x.abc', None, tmp_path/'cache')
+    pitch, (entry,) = read().pitch.tolist(), (tmp_path/'cache').glob('*.npz')
+    for broken in (b'', entry.read_bytes()[:200]):
+        entry.write_bytes(broken)
+        assert read().pitch.tolist() == pitch and entry.stat().st_size > 300
