@@ -501,14 +501,14 @@ def roll(self:RollCNN,
     "Draw clips; what comes after the last step is left out."
     at = self.wait[x].cumsum(1) # (B, T)
     there = at < self.steps
-    place = ((torch.arange(len(x), device=x.device)[:, None]*self.parts*128 + self.lane[x])*self.steps + at)[there]
+    row = torch.arange(len(x), device=x.device)[:, None]*self.parts*128
+    place = ((row + self.lane[x])*self.steps + at)[there]
     empty = torch.zeros(len(x)*self.parts*128*self.steps, device=x.device)
     onset = empty.index_add(0, place, self.onset[x][there].float())
     change = empty.index_add(0, place, self.change[x][there].float())
     if self.duration.any(): # notes end by their durations
         until = at[:, :-1] + self.duration[x[:, 1:]]
         ended = self.onset[x[:, :-1]] & (until > at[:, :-1]) & (until < self.steps)
-        row = torch.arange(len(x), device=x.device)[:, None]*self.parts*128
         place = ((row + self.lane[x[:, :-1]])*self.steps + until)[ended]
         change.index_add_(0, place, change.new_full(place.shape, -1))
     sound = change.view(len(x), self.parts, 128, self.steps).cumsum(3)

@@ -70,16 +70,22 @@ class Grammar(ByRow):
 @patch
 def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     "Mask of the tokens that may come next; there is always one."
-    mask = self.ready & (self.rank > self.last)
-    event = self.after >= self.events
-    mask[:, self.waits] = event | (self.after == self.events - 1)
-    mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
+    mask = self.open_tokens()
     if self.own is not None: mask = self.apply_given_part(mask)
     if self.max_note is not None: mask = self.end_long_notes(mask)
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
     return self.allow_loudness(mask) if self.loud.start < self.loud.stop else mask
+
+# %% ../nbs/12_grammar.ipynb #grdur006
+@patch
+def open_tokens(self:Grammar) -> 'torch.Tensor': # (n, V) bool
+    "Onsets of silent pitches and ends of sounding ones in their order, waits, and the end of the piece."
+    mask, event = self.ready & (self.rank > self.last), self.after >= self.events
+    mask[:, self.waits] = event | (self.after == self.events - 1)
+    mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
+    return mask
 
 # %% ../nbs/12_grammar.ipynb #c6b27ef8
 @patch
@@ -177,23 +183,19 @@ class DurationGrammar(Grammar):
         self.duration = torch.as_tensor(encoder.duration_of, device=device).int()
         self.ends = torch.zeros_like(self.begun) # (n, V) step at which the last note of each onset token ends
     by_row = (*Grammar.by_row, 'ends')
+    def legal(self): return self.allow_durations(super().legal())
     def track_notes(self, tokens, event):
         ends = self.step + self.duration[tokens] # (n, 1)
         self.ends.scatter_(1, self.after, torch.where(self.duration[tokens] > 0, ends, self.ends.gather(1, self.after)))
 
 # %% ../nbs/12_grammar.ipynb #grdur004
 @patch
-def legal(self:DurationGrammar) -> 'torch.Tensor': # (n, V) bool
-    "Mask of the tokens that may come next; there is always one."
+def open_tokens(self:DurationGrammar) -> 'torch.Tensor': # (n, V) bool
+    "Onsets of silent pitches in their order, waits, and the end of the piece, wherever no duration is due."
     mask = self.ready & (self.rank > self.last) & (self.ends <= self.step)
     mask[:, self.waits] = (self.after >= self.notes.stop) | (self.after == self.events - 1)
     mask[:, EOS:EOS + 1] = (self.after >= self.durations.start) & (self.after < self.durations.stop)
-    if self.own is not None: mask = self.apply_given_part(mask)
-    mask[:, self.waits] &= self.lengths <= self.until - self.step
-    if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
-    if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
-    if self.loud.start < self.loud.stop: mask = self.allow_loudness(mask)
-    return self.allow_durations(mask)
+    return mask
 
 # %% ../nbs/12_grammar.ipynb #grdur005
 @patch

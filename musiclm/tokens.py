@@ -111,7 +111,7 @@ def until_again(
 def normal_events(
     key:np.ndarray, # From `note_keys`, in any order; may be sorted in place
     loud:np.ndarray=None, # Loudness of every note, if the encoding has it
-) -> tuple: # Onsets and ends, each `step << 11 | rank`, by onset and rank; and the loudness
+) -> tuple: # Onsets, each `step << 11 | rank`, in order; durations, `steps << 11`; and the loudness
     "Merge unisons to the longest, of equals the loudest, and cut overlaps."
     if loud is None: key.sort(kind='stable')
     else:
@@ -122,7 +122,7 @@ def normal_events(
     if again.any():
         last = ~np.append(again, False)
         key, start, loud = key[last], start[last], loud if loud is None else loud[last]
-    return start, start - (1 << 7) + until_again(start, (key & (1 << 26) - 1) << 11), loud
+    return start, until_again(start, (key & (1 << 26) - 1) << 11), loud
 
 # %% ../nbs/11_tokens.ipynb #durs0013
 def round_durations(
@@ -192,8 +192,7 @@ def normal_notes(
     "What the encoding keeps of notes, as columns."
     if not len(onset): return (np.zeros(0, np.int64),)*4 + (velocity,)
     onset, duration = from_zero(onset, duration)
-    start, end, velocity = normal_events(note_keys(onset, duration, pitch, part, event_ranks(config)), velocity)
-    length = end - start + (1 << 7)
+    start, length, velocity = normal_events(note_keys(onset, duration, pitch, part, event_ranks(config)), velocity)
     if config.durations:
         levels = duration_levels(config)
         length = levels[round_durations(start, length, levels)] << 11
@@ -322,14 +321,15 @@ def encode_columns(self:NotewiseEncoder,
     "Encode columns of notes in any order: the fast path under `encode`."
     if not len(onset): return np.array([BOS, EOS], np.uint16)
     loud = self.class_of[np.clip(velocity, 1, 127)] if self.config.velocity_bins else None
-    start, end, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
-    key = start if self.config.durations else np.concatenate([start, end])
-    if loud is not None: key, loud = sort_with(key, loud)
-    elif not self.config.durations: key.sort(kind='stable')
+    key, length, loud = normal_events(note_keys(onset, duration, pitch, part, self.ranks), loud)
+    if self.config.durations: level = round_durations(key, length, self.duration_levels)
+    else:
+        key = np.concatenate([key, key - (1 << 7) + length]) # onsets, then ends
+        if loud is None: key.sort(kind='stable')
+        else: key, loud = sort_with(key, loud)
     step, token = key >> 11, self.token_of[key & 0x7ff]
     if loud is not None: step, token = self.write_loudness(step, token, loud)
-    if self.config.durations: step, token = self.write_durations(step, token, round_durations(start, end - start
-                + (1 << 7), self.duration_levels))
+    if self.config.durations: step, token = self.write_durations(step, token, level)
     if self.config.tempo_bins:
         step, token = self.write_tempo(step, token, tempo_changes(tempos, step[-1], self.config.tempo_bins))
     return write_waits(step, token, self.config.wait_cap)
@@ -353,12 +353,12 @@ def write_waits(
 
 # %% ../nbs/11_tokens.ipynb #25090d95
 def sort_with(
-    key:np.ndarray, # Keys of onsets, then of ends, if the encoding has them
+    key:np.ndarray, # (2n,) keys of onsets, then of ends
     loud:np.ndarray, # (n,) class of loudness of the onsets
 ) -> tuple: # The keys in order, and the classes of their onsets, -1 for ends
     "Sort events together with their loudness."
     order = key.argsort(kind='stable')
-    return key[order], np.concatenate([loud, np.full(len(key) - len(loud), -1)])[order]
+    return key[order], np.concatenate([loud, np.full(len(loud), -1)])[order]
 
 # %% ../nbs/11_tokens.ipynb #476a7c11
 @patch
