@@ -20,11 +20,11 @@ demo: $(VENV)/.installed ## Corpus, three models, a hundred pieces and the liste
 
 test: $(VENV)/.installed-dev ## Run all notebooks, then all tests
 	OMP_NUM_THREADS=1 $(bin)/nbdev_test --path $(NBS) --n_workers 2 --do_print --timing
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n 2
 
 test-newest: $(VENV)-newest/.installed ## The same on the newest packages, in an environment of its own
 	OMP_NUM_THREADS=1 $(VENV)-newest/bin/nbdev-test $(NBS) --n-workers 2 --do-print --timing
-	OMP_NUM_THREADS=1 $(VENV)-newest/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)-newest/bin/python -m pytest -n 2
 
 lab: $(VENV)/.installed-dev ## Open JupyterLab on the notebooks
 	$(bin)/jupyter lab $(NBS)
