@@ -83,7 +83,7 @@ def measure(corpus:Corpus, learn, limits:dict, n:int, n_tokens:int, seed:int) ->
     test, parts = corpus.indices('test'), corpus.encoder.config.parts
     bits = evaluate_lm(learn, corpus)['bits_per_note']
     prompts, _ = held_out_prompts(corpus, 'test', min(n, len(test)), seed=seed)
-    pieces = sample(learn, n, n_tokens, prompts, random_freq=1., top_k=None, max_note=None, seed=seed)
+    pieces = sample(learn, n, n_tokens, prompts, random_freq=1., top_k=None, limits=None, seed=seed)
     return dict(bits=bits.value, low=bits.low, high=bits.high,
                 generated=texture([p.notes for p in pieces], [p.prompt_steps for p in pieces], limits, parts),
                 real=texture([corpus.notes(i) for i in test], [0]*len(test), limits, parts))

@@ -245,7 +245,7 @@ class RoundRobinGrammar(ByRow):
 def grammar(self:ChordwiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
-    max_note:int=None, # Not needed: a chord that is not held ends by itself
+    limits:dict=None, # Not needed: a chord that is not held ends by itself
 ) -> RoundRobinGrammar:
     "The grammar of this encoding, at the start of `n` pieces."
     return RoundRobinGrammar(self, n, device)

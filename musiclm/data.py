@@ -16,6 +16,7 @@ from fastcore.basics import patch
 
 from .vocab import BOS, EOS, PAD
 from .tokens import Encoder
+from .grammar import note_limits
 from .corpus import Corpus
 
 # %% ../nbs/18_data.ipynb #0007
@@ -145,7 +146,7 @@ def lm_dataloaders(
     seed:int=0, # Seed of order and transposition
     valid:str='valid', # The split to validate on
     device=None, # Where batches go; None is fastai's default device
-) -> DataLoaders: # With `.encoder`, `.vocab`, and `.notes_per_token` of the pieces it validates on
+) -> DataLoaders: # With `.encoder`, `.vocab`, `.notes_per_token` of the pieces it validates on, and `.limits`
     "DataLoaders for a language model over the training pieces of `corpus`, and those of split `valid`."
     enc, split = corpus.encoder, corpus.manifest['split'].to_numpy()
     train, held_out = (np.flatnonzero(split == s).tolist() for s in ('train', valid))
@@ -156,7 +157,7 @@ def lm_dataloaders(
                       splitter=lambda items: (range(n), range(n, len(items))),
                       item_tfms=RandomTranspose(enc, semitones, seed) if semitones else None)
     dls = block.dataloaders(train + held_out, bs=bs, device=device)
-    dls.encoder, dls.vocab = enc, enc.vocab
+    dls.encoder, dls.vocab, dls.limits = enc, enc.vocab, note_limits([corpus.tokens(i) for i in train], enc)
     about = corpus.manifest.iloc[held_out]
     dls.notes_per_token = about['n_notes'].sum()/(about['n_tokens'].sum() - len(about)) # every token but xxbos
     return dls

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from .notes import note_table
 from .vocab import BOS, EOS, EncodingConfig, OWN_ENCODERS, PAD, SPECIAL, Vocab, composer_slugs, composer_tokens
 from .tokens import Encoder, NotewiseEncoder, fold_octaves, torch
-from .grammar import ByRow
+from .grammar import ByRow, limits_in_steps
 from .chordwise import ChordwiseEncoder
 
 # %% ../nbs/14_encoders.ipynb #0042
@@ -450,10 +450,11 @@ class TypeGrammar(ByRow):
 def grammar(self:MidiTokEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
-    max_note:int=None, # Steps after which a note must end; None for never
+    limits:dict=None, # From `note_limits`; the longest note of all parts is the limit of each
 ) -> TypeGrammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return TypeGrammar(self, n, device, max_note)
+    longest = int(limits_in_steps(limits, self.config)[0].max()) if limits else None
+    return TypeGrammar(self, n, device, longest)
 
 # %% ../nbs/14_encoders.ipynb #70da1945
 def values_of(

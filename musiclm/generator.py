@@ -382,7 +382,7 @@ def generator_learner(
     "A `Learner` for a language model of music."
     if start is not None: model = make_or_load_model(start, dls, arch, size, options)
     else: model = make_model(len(dls.vocab), arch or 'awd_lstm', size or 'small', **(options or {}))
-    model.vocab, model.encoding = dls.vocab, dls.encoder.config
+    model.vocab, model.encoding, model.limits = dls.vocab, dls.encoder.config, getattr(dls, 'limits', None)
     on_gpu = dls.device is not None and torch.device(dls.device).type == 'cuda'
     if bf16 and not on_gpu: raise ValueError('bf16 is for training on a GPU')
     if bf16 is None: bf16 = on_gpu and torch.cuda.is_bf16_supported()

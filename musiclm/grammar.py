@@ -27,6 +27,53 @@ class ByRow:
         "Put pieces back to the beginning."
         for k in self.by_row: getattr(self, k)[rows] = getattr(blank, k)
 
+# %% ../nbs/12_grammar.ipynb #d4cd1800
+def n_at_once(
+    notes, # Note table of one part
+) -> np.ndarray: # (steps,) those at which something sounds
+    "How many notes sound at each step."
+    onset, end = notes['onset'].to_numpy(), (notes['onset'] + notes['duration']).to_numpy()
+    more = np.bincount(onset, minlength=end.max() + 1) - np.bincount(end, minlength=end.max() + 1)
+    counts = more.cumsum()
+    return counts[counts > 0]
+
+# %% ../nbs/12_grammar.ipynb #bd1aa30d
+def note_limits(
+    pieces, # Id arrays of the training pieces; limits are learnt from 500 of them
+    encoder, # Of the ids
+) -> dict: # By part: longest note in beats, and how many may sound at once
+    """Limits that music keeps: 99.99% of the notes of a part are no longer, and 95% of the pieces have at most so many
+    notes at once in 99% of the steps at which the part sounds. Parts that never play have no entry."""
+    tables = [encoder.decode(pieces[i]) for i in range(0, len(pieces), -(-len(pieces)//500) or 1)]
+    found = {}
+    for k, part in enumerate(encoder.config.parts):
+        own = [t[t['part'] == k] for t in tables]
+        own = [t for t in own if len(t)]
+        if not own: continue
+        longest = np.quantile(np.concatenate([t['duration'] for t in own]), .9999, method='higher')
+        at_once = [np.quantile(n_at_once(t), .99, method='lower') for t in own]
+        found[part] = dict(longest=float(longest)/encoder.config.steps_per_beat,
+                           at_once=int(np.quantile(at_once, .95, method='lower')))
+    return found
+
+# %% ../nbs/12_grammar.ipynb #93a18277
+def limits_in_steps(
+    limits:dict, # As from `note_limits`; parts and entries may be missing
+    config, # `EncodingConfig`
+) -> tuple: # Two (parts,) arrays: longest note in steps, and most notes at once
+    "Limits as tables. Raises `ValueError` if a part or an entry is unknown, or a value is not positive."
+    if not isinstance(limits, dict): raise ValueError(f"limits are 'learnt', None or a dict by part, not {limits!r}")
+    if unknown := sorted({*limits} - {*config.parts}):
+        raise ValueError(f'limits: there is no part {unknown[0]!r}: there are {", ".join(config.parts)}')
+    for part, own in limits.items():
+        if unknown := sorted({*own} - {'longest', 'at_once'}):
+            raise ValueError(f'limits of part {part!r} are longest (beats) and at_once (notes), not {unknown[0]!r}')
+        for k, v in own.items():
+            if not 0 < v < np.inf: raise ValueError(f'limits: {k} of part {part!r} must be above 0, not {v}')
+    get = lambda part, k: limits.get(part, {}).get(k, LONGEST_PIECE)
+    longest = [min(LONGEST_PIECE, max(1, int(get(p, 'longest')*config.steps_per_beat))) for p in config.parts]
+    return np.array(longest), np.array([max(1, int(get(p, 'at_once'))) for p in config.parts])
+
 # %% ../nbs/12_grammar.ipynb #e9033425
 class Grammar(ByRow):
     "Which token may come next, for `n` pieces at once."
@@ -36,7 +83,7 @@ class Grammar(ByRow):
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
         device='cpu', # Where the masks are wanted
-        max_note:int=None, # Steps after which a note must end, at the next step where something happens; None for never
+        limits:dict=None, # From `note_limits`; a note that is too long ends at the next step where something happens
     ):
         table = lambda a: torch.as_tensor(np.asarray(a), device=device)
         self.waits, self.events = slice(3, 3 + encoder.config.wait_cap), 3 + encoder.config.wait_cap
@@ -48,9 +95,9 @@ class Grammar(ByRow):
         self.ready = (self.onset & table(encoder.pitch_of >= encoder.lowest)).repeat(n, 1)
         self.last = torch.full((n, 1), -1, dtype=torch.int32, device=device) # rank of the last event of the step
         self.composers, self.named = encoder.composers, torch.zeros(n, 1, dtype=torch.bool, device=device)
-        self.sounding = torch.zeros(n, 1, dtype=torch.long, device=device)
+        self.sounding = torch.zeros(n, len(encoder.config.parts), dtype=torch.long, device=device) # notes by part
         self.after = torch.full((n, 1), BOS, device=device) # the last token that is no composer
-        self.max_note, self.wait = max_note, table(encoder.wait_of).int()
+        self.wait = table(encoder.wait_of).int()
         self.is_end = table(encoder.kind == encoder.END)
         self.step, self.begun = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
         self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.durations.start)
@@ -65,6 +112,7 @@ class Grammar(ByRow):
         self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given)
         self.given_durations = torch.zeros_like(self.given)
         self.lengths = torch.arange(1, encoder.config.wait_cap + 1, device=device)
+        self.longest, self.at_once = limits and tuple(map(table, limits_in_steps(limits, config))) or (None, None)
 
 # %% ../nbs/12_grammar.ipynb #002e
 @patch
@@ -72,7 +120,7 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     "Mask of the tokens that may come next; there is always one."
     mask = self.open_tokens()
     if self.own is not None: mask = self.apply_given_part(mask)
-    if self.max_note is not None: mask = self.end_long_notes(mask)
+    if self.longest is not None: mask = self.end_long_notes(self.limit_onsets(mask))
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
@@ -84,7 +132,7 @@ def open_tokens(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     "Onsets of silent pitches and ends of sounding ones in their order, waits, and the end of the piece."
     mask, event = self.ready & (self.rank > self.last), self.after >= self.events
     mask[:, self.waits] = event | (self.after == self.events - 1)
-    mask[:, EOS:EOS + 1] = event & (self.sounding == 0)
+    mask[:, EOS:EOS + 1] = event & (self.sounding.sum(1, keepdim=True) == 0)
     return mask
 
 # %% ../nbs/12_grammar.ipynb #c6b27ef8
@@ -113,15 +161,30 @@ def allow_loudness(self:Grammar,
     mask[:, self.loud] = open_parts[:, voice] & (self.level[self.loud] != self.loudness[:, voice])
     return torch.where(told < 0, mask, onsets & (self.part == told))
 
+# %% ../nbs/12_grammar.ipynb #dffb7a6b
+@patch
+def limit_onsets(self:Grammar,
+    mask:'torch.Tensor', # (n, V) bool; changed in place
+) -> 'torch.Tensor': # (n, V) bool
+    "No onset in a part where as many notes sound as may."
+    full = self.n_sounding() >= self.at_once # (n, parts)
+    bars = self.onset & full[:, self.part.clamp(min=0)]
+    mask &= ~(bars if self.own is None else bars & ~self.own)
+    return self.limit_waits(mask) if full.all(1).any() else mask
+
+@patch
+def n_sounding(self:Grammar): return self.sounding # (n, parts)
+
+@patch
+def limit_waits(self:Grammar, mask): return mask # after a wait a note that sounds may end
+
 # %% ../nbs/12_grammar.ipynb #21adceca
 @patch
 def end_long_notes(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
-    "Where a note has sounded for `max_note` steps, allow only what comes before its end in this step, and its end."
-    overdue = self.ready & self.is_end & (self.step
-                                          - self.begun >= self.max_note) & (self.rank > self.last)
-    if self.own is not None: overdue &= ~self.own
+    "Where a note has sounded as long as it may, allow only what comes before its end in this step, and its end."
+    overdue = self.ready & self.is_end & (self.step - self.begun >= self.longest[self.part]) & (self.rank > self.last)
     first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
     mask &= self.rank <= first
     mask[:, self.waits] &= first == 1 << 20
@@ -164,7 +227,8 @@ def track_notes(self:Grammar,
 ):
     "Follow which notes sound, and since when."
     self.begun.scatter_(1, self.partner[tokens], self.step)
-    self.sounding += torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
+    more = torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
+    self.sounding.scatter_add_(1, self.part[tokens].clamp(min=0), more)
     self.ready.scatter_(1, self.partner[tokens], event)
     self.ready.scatter_(1, tokens, False)
 
@@ -175,15 +239,17 @@ class DurationGrammar(Grammar):
         encoder:NotewiseEncoder, # The encoding
         n:int, # How many pieces are followed
         device='cpu', # Where the masks are wanted
-        max_note:int=None, # Longest note in steps; None for no limit
+        limits:dict=None, # From `note_limits`
     ):
-        super().__init__(encoder, n, device)
+        super().__init__(encoder, n, device, limits)
         self.durations, self.levels = encoder.durations, torch.as_tensor(encoder.duration_levels, device=device)
-        self.short = self.levels <= max(max_note or LONGEST_PIECE, 1)
         self.duration = torch.as_tensor(encoder.duration_of, device=device).int()
         self.ends = torch.zeros_like(self.begun) # (n, V) step at which the last note of each onset token ends
+        self.members = torch.nn.functional.one_hot(self.part.clamp(min=0).long(), len(encoder.config.parts)).float()
     by_row = (*Grammar.by_row, 'ends')
     def legal(self): return self.allow_durations(super().legal())
+    def n_sounding(self): return (self.ends > self.step).float() @ self.members # (n, parts)
+    def end_long_notes(self, mask): return mask # `allow_durations` has the limit
     def track_notes(self, tokens, event):
         ends = self.step + self.duration[tokens] # (n, 1)
         self.ends.scatter_(1, self.after, torch.where(self.duration[tokens] > 0, ends, self.ends.gather(1, self.after)))
@@ -204,7 +270,8 @@ def allow_durations(self:DurationGrammar,
 ) -> 'torch.Tensor': # (n, V) bool
     "After an onset comes a duration: not beyond the end of the piece, and in a given part the given one."
     fits = torch.zeros_like(mask)
-    fits[:, self.durations] = self.short & (self.levels <= self.until - self.step)
+    fits[:, self.durations] = self.levels <= self.until - self.step
+    if self.longest is not None: fits[:, self.durations] &= self.levels <= self.longest[self.part[self.after]]
     if self.own is not None:
         own = self.own[self.after] # (n, 1)
         fits = fits & ~own
@@ -212,15 +279,27 @@ def allow_durations(self:DurationGrammar,
         fits.scatter_(1, token, fits.gather(1, token) | own)
     return torch.where(self.onset[self.after], fits, mask)
 
+# %% ../nbs/12_grammar.ipynb #efa99e82
+@patch
+def limit_waits(self:DurationGrammar,
+    mask:'torch.Tensor', # (n, V) bool; changed in place
+) -> 'torch.Tensor': # (n, V) bool
+    "A short wait leads to a step where an onset is allowed, or to the end of the piece: nothing else can follow it."
+    at = self.step + self.lengths # (n, waits)
+    n_sounding = (self.ends[:, None] > at[..., None]).float() @ self.members # (n, waits, parts)
+    leads = (n_sounding < self.at_once).any(2) | (at >= self.until) | (at == self.given_at.gather(1, self.played))
+    mask[:, self.waits] &= leads | (self.lengths == self.lengths[-1])
+    return mask
+
 # %% ../nbs/12_grammar.ipynb #6d819720
 @patch
 def grammar(self:NotewiseEncoder,
     n:int, # How many pieces are followed
     device='cpu', # Where the masks are wanted
-    max_note:int=None, # Steps after which a note must end; None for never
+    limits:dict=None, # From `note_limits`; None for none
 ) -> Grammar:
     "The grammar of this encoding, at the start of `n` pieces."
-    return (DurationGrammar if self.config.durations else Grammar)(self, n, device, max_note)
+    return (DurationGrammar if self.config.durations else Grammar)(self, n, device, limits)
 
 # %% ../nbs/12_grammar.ipynb #6a129e81
 @patch
@@ -249,6 +328,9 @@ def give(self:Grammar,
     table = lambda a: torch.as_tensor(np.asarray(a), device=self.after.device)
     self.own = table(encoder.part_of == encoder.config.parts.index(part))
     self.given, self.given_at, self.given_durations = table(given), table(at), table(durations)
+    if self.longest is None: return
+    given = torch.arange(len(self.longest), device=self.after.device) == encoder.config.parts.index(part)
+    self.longest, self.at_once = torch.where(given, LONGEST_PIECE, self.longest), torch.where(given, 0, self.at_once)
 
 # %% ../nbs/12_grammar.ipynb #f24349e2
 @patch

@@ -76,6 +76,7 @@ def describe_model(
     "All of a model but its weights and vocabulary."
     about = {**model.build, 'musiclm': __version__, 'encoding': json.loads(model.encoding.to_json()), 'card': card}
     if hasattr(model, 'labels'): about.update(labels=model.labels, temperature=model.temperature)
+    if getattr(model, 'limits', None): about.update(limits=model.limits)
     return about
 
 # %% ../nbs/21_models.ipynb #9f34399b
@@ -139,6 +140,7 @@ def model_card(
     if card.get('figures'): parts += ['## Figures', table(card['figures'], 'figure', 'value')]
     if rest or card.get('command'): parts += ['## Training', table(rest, 'what', 'value') if rest else None]
     if card.get('command'): parts += ['Train it again:', f'```\n{card["command"]}\n```']
+    if 'limits' in about: parts += ['## Limits of the training works', table(about['limits'], 'part', 'value')]
     parts += ['## Encoding', table(encoding, 'option', 'value')]
     return '\n\n'.join([front_matter(about), *filter(None, parts)]) + '\n'
 
@@ -214,6 +216,7 @@ def load_model(
         with torch.random.fork_rng(): model = BUILDERS[about['kind']](about, vocab, encoding, dir/'model.safetensors')
         model.vocab, model.encoding, model.card = vocab, encoding, about['card']
         if 'labels' in about: model.labels, model.temperature = about['labels'], about['temperature']
+        model.limits = about.get('limits')
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ValueError(f'{dir} holds no model that musiclm {__version__} can read: {reason}') from e

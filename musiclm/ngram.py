@@ -12,6 +12,7 @@ from fastcore.basics import patch
 from safetensors.numpy import load_file
 from scipy.sparse import csr_array
 
+from .grammar import note_limits
 from .encoders import make_encoder
 from .models import register
 
@@ -106,8 +107,10 @@ def fit(
 ) -> NGram:
     "Count n-grams up to `order`. Raises ValueError on ids outside the vocabulary."
     if not 1 <= order <= 16: raise ValueError(f'order {order}: an n-gram model has an order from 1 to 16')
+    encoder = encoding and make_encoder(encoding, vocab.itos)
+    limits = note_limits(pieces, encoder) if encoding else None
     if any(transpositions):
-        move = make_encoder(encoding, vocab.itos).transpose
+        move = encoder.transpose
         pieces = [move(p, s) if s else np.asarray(p) for s in transpositions for p in pieces]
     ids, place = chain_pieces(pieces, len(vocab))
     del pieces
@@ -119,7 +122,9 @@ def fit(
         at = by_token[place[by_token] >= level - 1]
         level_keys, level_counts, node[at] = count_grams(node[at - 1], ids[at], len(keys[-1]), len(vocab))
         keys.append(level_keys); counts.append(level_counts)
-    return cls(vocab, encoding, keys, counts)
+    model = cls(vocab, encoding, keys, counts)
+    model.limits = limits
+    return model
 
 # %% ../nbs/22_ngram.ipynb #a9c6cf78
 @patch(cls_method=True)

@@ -20,6 +20,7 @@ from fastcore.basics import patch
 from .notes import forward_names
 from .vocab import BOS, EOS, PAD
 from .tokens import LONGEST_PIECE, NotewiseEncoder
+from .grammar import limits_in_steps
 from .encoders import make_encoder
 from .corpus import encode_file
 from .architectures import choose_precision, has_onednn, reset_rows, take_rows
@@ -86,8 +87,7 @@ def find_rule(
             raise ValueError(f"no sampling rule {rule!r}: there are 'default', {', '.join(map(repr, RULES))}")
         rule = RULES[rule]
     if isinstance(rule, dict):
-        if unknown := sorted({*rule} - {*RULE_OPTIONS}):
-            raise TypeError(f'a sampling rule has no option {unknown[0]!r}')
+        if unknown := {*rule} - {*RULE_OPTIONS}: raise TypeError(f'a sampling rule has no option {min(unknown)!r}')
         rule = SamplingRule(**rule)
     return replace(rule, **options)
 
@@ -227,8 +227,7 @@ def read_prompt(
     if not len(ids) or ids[0] != BOS:
         raise ValueError(f'prompt {which} does not begin with xxbos: encode it with this encoding')
     if own != model.vocab or ids.min() < 0 or ids.max() >= len(model.vocab):
-        raise ValueError(f'prompt {which} has ids beyond the vocabulary of {len(model.vocab)} tokens, or of another '
-                         f'one')
+        raise ValueError(f'prompt {which} does not fit the vocabulary of the model ({len(model.vocab)} tokens)')
     ids = ids[:-1] if ids[-1] == EOS else ids
     if np.isin(ids[1:], (PAD, BOS, EOS)).any():
         raise ValueError(f'prompt {which} holds several pieces, or padding: give one piece')
@@ -267,7 +266,7 @@ class GenerationConfig:
     constrain:bool=True # Apply the grammar
     seed:int=0
     min_tokens:int=0 # No `xxeos` before this many tokens
-    max_note:float=16 # Longest note in beats; None for no limit
+    limits:object='learnt' # From `note_limits`, or None; 'learnt': the model's, or notes of at most 16 beats
     n_beats:float=None # Beats after the prompt; None for no limit
     composer:object=None # Composer, or list of them used round-robin, whose token opens the pieces
     given_part:str=None # Part that plays as in the prompts
@@ -278,12 +277,13 @@ class GenerationConfig:
         self.device = next(self.model.parameters()).device if is_module else torch.device('cpu')
         self.precision = choose_precision(self.model, self.precision, self.device)
         check_count('n_tokens', self.n_tokens)
-        for name in ('max_note', 'n_beats'):
-            v = getattr(self, name)
-            if v is not None and not 0 < v < np.inf: raise ValueError(f'{name} must be above 0 beats, not {v}')
+        if self.n_beats is not None and not 0 < self.n_beats < np.inf:
+            raise ValueError(f'n_beats must be above 0 beats, not {self.n_beats}')
+        usual = {p: dict(longest=16) for p in self.encoder.config.parts}
+        if self.limits == 'learnt': self.limits = getattr(self.model, 'limits', None) or usual
+        if self.limits is not None: limits_in_steps(self.limits, self.encoder.config) # raises an error early
         self.set_prompts()
         self.part_rule = make_part_rule(self.rule, self.encoder, self.device)
-        self.longest_note = None if self.max_note is None else int(self.max_note*self.encoder.config.steps_per_beat)
         self.set_ends()
 
 # %% ../nbs/25_sampling.ipynb #0187c83f
@@ -370,7 +370,7 @@ def new_grammar(self:DecodingBatch,
 ):
     "The grammar at the start of pieces."
     request = self.request
-    grammar = request.encoder.grammar(n, request.device, request.longest_note)
+    grammar = request.encoder.grammar(n, request.device, request.limits)
     which = np.zeros(n, int) if not len(prompts) else prompts
     if request.given: grammar.give(request.given_part, *(a[which] for a in request.given), request.encoder)
     if request.ends is not None and hasattr(grammar, 'until'):
@@ -407,8 +407,7 @@ def token_mask(self:DecodingBatch,
 ) -> torch.Tensor: # (B, V) bool
     "Tokens that may come next."
     request = self.request
-    if request.constrain: mask = self.grammar.legal() & self.allowed
-    else: mask = self.allowed.repeat(len(position), 1)
+    mask = self.grammar.legal() & self.allowed if request.constrain else self.allowed.repeat(len(position), 1)
     if request.min_tokens: mask[:, EOS] &= position >= request.min_tokens
     return mask
 
@@ -546,8 +545,8 @@ def check_options(
     for name in options:
         if name in known: continue
         near = difflib.get_close_matches(name, known, 1)
-        raise TypeError(f'sample has no option {name!r}: ' + (f'did you mean {near[0]!r}?' if near
-                else ', '.join(known)))
+        hint = f'did you mean {near[0]!r}?' if near else ', '.join(known)
+        raise TypeError(f'sample has no option {name!r}: {hint}')
 
 # %% ../nbs/25_sampling.ipynb #bdd30f47
 def sample_iter(
@@ -563,8 +562,8 @@ def sample_iter(
 ): # Generator of `Piece`s, in the order in which they are finished
     "Like `sample`, but yields each piece when it is finished."
     check_options(options)
-    start, (k, K), progress = options.pop('start', 0), options.pop('shard', None) or (0,
-            1), options.pop('progress', None)
+    start, progress = options.pop('start', 0), options.pop('progress', None)
+    k, K = options.pop('shard', None) or (0, 1)
     for name, value in dict(n=n, batch_size=batch_size).items():
         if value < 1: raise ValueError(f'{name} must be at least 1, not {value}')
     if start < 0: raise ValueError(f'start must be at least 0, not {start}')
@@ -589,10 +588,11 @@ def sample(
     """Generate pieces, a batch side by side. Raises `ValueError` if options or prompts make no sense.
 
     Options of the rule override it: `random_freq`, `top_k`, `top_p`, `min_p`, `temperature`, see `SamplingRule`.
-    Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `max_note` (longest note in beats,
-    default 16; None for no limit), `n_beats` (stop this many beats after the prompt), `composer` (a composer, or a
-    list used round-robin, whose token opens the pieces), `given_part` (plays as in the prompts; the other parts are
-    generated). Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available),
+    Options of the pieces: `min_tokens` (no `xxeos` before this many tokens), `limits` (by part the longest note in
+    beats and the most notes at once, as in `{'v': {'longest': 8, 'at_once': 1}}`; None for none; default: those of
+    the training works), `n_beats` (stop this many beats after the prompt), `composer` (one, or a list used
+    round-robin, whose token opens the pieces), `given_part` (plays as in the prompts; the others are generated).
+    Options of the run: `precision` ('fp32', 'bf16', 'int8', default 'auto': the fastest available),
     `start` (index of the first piece), `shard` (`(k, K)`: every K-th piece from the k-th on, for K processes),
     `progress` (called with the number of finished pieces)."""
     check_options(options)

@@ -175,7 +175,7 @@ def test_a_generator_without_music_is_named(corpus):
     silent.logits[:] = -20
     silent.logits[corpus.vocab.stoi['v108']] = silent.logits[corpus.vocab.stoi['wait12']] = 9.
     with pytest.raises(ValueError, match='only 0 of 8 pieces gave a clip'):
-        generated_clips(silent, corpus, 'test', 2, LENGTH, PROMPT, max_note=None)
+        generated_clips(silent, corpus, 'test', 2, LENGTH, PROMPT, limits=None)
 
 
 def test_clips_are_stored_by_split_and_label(made, tmp_path):

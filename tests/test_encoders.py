@@ -187,7 +187,7 @@ def test_options_of_a_tokenizer(name, options):
 @pytest.mark.parametrize('name', [n for n in NAMES if n not in ('notewise', 'chordwise')])
 def test_what_the_grammar_allows_is_music(name):
     enc, closed = encoder(name), 0
-    grammar, gen, rows = enc.grammar(16, max_note=24), torch.Generator().manual_seed(0), []
+    grammar, gen, rows = enc.grammar(16, limits={p: dict(longest=2) for p in enc.config.parts}), torch.Generator().manual_seed(0), []
     weight = torch.ones(len(enc.vocab))
     weight[EOS] = 30.
     weight[[i for i, b in enumerate(enc.base) if b and 'NoteOff' in b[-1]]] = 60.

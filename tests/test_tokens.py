@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclm.encoders import make_encoder, add_composer_tokens
+from musiclm.grammar import n_at_once
 from musiclm.notes import note_table, transpose
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import BOS, EOS, EncodingConfig, PAD, composer_slug, composer_slugs
@@ -251,7 +252,7 @@ def test_chordwise_turns():
 @pytest.mark.parametrize('config', [CONFIGS[k] for k in ('default', 'trio', 'piano first')], ids=['default', 'trio', 'piano first'])
 def test_no_note_outlasts_its_limit(config):
     enc = NotewiseEncoder(config)
-    rows = random_text(enc.grammar(32, max_note=30), 300, enc, seed=3, eos=False)
+    rows = random_text(enc.grammar(32, limits={p: dict(longest=30/config.steps_per_beat) for p in config.parts}), 300, enc, seed=3, eos=False)
     free = random_text(enc.grammar(32), 300, enc, seed=3, eos=False)
     longest = lambda texts: max(enc.decode(np.r_[BOS, row])['duration'].max() for row in texts)
     assert longest(rows) < 30 + config.wait_cap < longest(free)
@@ -261,6 +262,19 @@ def test_no_note_outlasts_its_limit(config):
         again = enc.encode(notes)[1:]
         closed = np.flatnonzero(enc.kind[row] == enc.WAIT)[-1]
         assert (again[:closed] == row[:closed]).all()
+
+
+@pytest.mark.parametrize('durations', [False, True])
+@pytest.mark.parametrize('loud', [None, 4])
+def test_no_part_sounds_more_notes_than_it_may(durations, loud):
+    config = EncodingConfig(durations=durations, velocity_bins=loud, tempo_bins=loud)
+    enc = NotewiseEncoder(config)
+    counts = lambda row, k: n_at_once((t := enc.decode(np.r_[BOS, row]))[t['part'] == k]).max()
+    rows = random_text(enc.grammar(16, limits=dict(v=dict(at_once=1), p=dict(at_once=3, longest=3))), 400, enc, seed=3, eos=False)
+    free = random_text(enc.grammar(16), 400, enc, seed=3, eos=False)
+    assert max(counts(r, 0) for r in rows) == 1 and max(counts(r, 1) for r in rows) == 3
+    assert max(counts(r, 0) for r in free) > 3 < max(counts(r, 1) for r in free)
+    assert all(enc.decode(np.r_[BOS, r]).attrs['dropped'] <= 1 for r in rows) # a note that is cut at the end
 
 
 # ---- composers
@@ -351,7 +365,7 @@ def test_the_grammar_allows_a_composer_behind_the_beginning_only(make):
 
 def test_rows_with_and_without_a_composer_side_by_side():
     enc = NotewiseEncoder(EncodingConfig(composers=('bach', 'mozart'), velocity_bins=4, tempo_bins=4))
-    grammar, first = enc.grammar(3, max_note=24), torch.tensor([BOS, BOS, BOS])
+    grammar, first = enc.grammar(3, limits={p: dict(longest=2) for p in 'vp'}), torch.tensor([BOS, BOS, BOS])
     grammar.advance(first)
     v60 = enc.vocab.stoi['v60']
     grammar.advance(torch.tensor([enc.composers.start, v60, enc.composers.start + 1]))
