@@ -77,7 +77,7 @@ def limits_in_steps(
 # %% ../nbs/12_grammar.ipynb #e9033425
 class Grammar(ByRow):
     "Which token may come next, for `n` pieces at once."
-    by_row = ('ready', 'last', 'sounding', 'after', 'step', 'begun', 'loudness', 'speed', 'named', 'until', 'given',
+    by_row = ('ready', 'last', 'sounding', 'after', 'step', 'due', 'loudness', 'speed', 'named', 'until', 'given',
               'given_at', 'given_durations', 'played')
     def __init__(self,
         encoder:NotewiseEncoder, # The encoding
@@ -99,7 +99,7 @@ class Grammar(ByRow):
         self.after = torch.full((n, 1), BOS, device=device) # the last token that is no composer
         self.wait = table(encoder.wait_of).int()
         self.is_end = table(encoder.kind == encoder.END)
-        self.step, self.begun = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
+        self.step, self.due = torch.zeros_like(self.last), torch.zeros_like(self.ready, dtype=torch.int32)
         self.loud, self.tempo, self.notes = encoder.loud, encoder.tempo, slice(self.events, encoder.durations.start)
         self.part, self.voice, self.level = map(table, (encoder.part_of, encoder.voice_of, encoder.level_of))
         config = encoder.config
@@ -112,7 +112,9 @@ class Grammar(ByRow):
         self.given_at, self.played = torch.full_like(self.until, LONGEST_PIECE), torch.zeros_like(self.given)
         self.given_durations = torch.zeros_like(self.given)
         self.lengths = torch.arange(1, encoder.config.wait_cap + 1, device=device)
-        self.longest, self.at_once = limits and tuple(map(table, limits_in_steps(limits, config))) or (None, None)
+        self.onsets = [onset_slice(encoder, p) for p in range(len(config.parts))]
+        self.longest, self.at_once = limits_in_steps(limits, config) if limits else (None, None) # (parts,)
+        self.set_limits()
 
 # %% ../nbs/12_grammar.ipynb #002e
 @patch
@@ -120,7 +122,8 @@ def legal(self:Grammar) -> 'torch.Tensor': # (n, V) bool
     "Mask of the tokens that may come next; there is always one."
     mask = self.open_tokens()
     if self.own is not None: mask = self.apply_given_part(mask)
-    if self.longest is not None: mask = self.end_long_notes(self.limit_onsets(mask))
+    if self.longest is not None: mask = self.end_long_notes(mask)
+    if self.limited: self.limit_onsets(mask)
     mask[:, self.waits] &= self.lengths <= self.until - self.step
     if self.tempo.start < self.tempo.stop: self.allow_tempo(mask)
     if self.composers.start < self.composers.stop: mask[:, self.composers] = (self.after == BOS) & ~self.named
@@ -165,18 +168,14 @@ def allow_loudness(self:Grammar,
 @patch
 def limit_onsets(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool; changed in place
-) -> 'torch.Tensor': # (n, V) bool
-    "No onset in a part where as many notes sound as may."
-    full = self.n_sounding() >= self.at_once # (n, parts)
-    bars = self.onset & full[:, self.part.clamp(min=0)]
-    mask &= ~(bars if self.own is None else bars & ~self.own)
-    return self.limit_waits(mask) if full.all(1).any() else mask
+) -> 'torch.Tensor': # (n, parts) bool
+    "No onset in a part where as many notes sound as may; returns where that is so."
+    room = self.n_sounding() < self.most # (n, parts)
+    for k in self.limited: mask[:, self.onsets[k]] &= room[:, k:k + 1]
+    return ~room
 
 @patch
 def n_sounding(self:Grammar): return self.sounding # (n, parts)
-
-@patch
-def limit_waits(self:Grammar, mask): return mask # after a wait a note that sounds may end
 
 # %% ../nbs/12_grammar.ipynb #21adceca
 @patch
@@ -184,11 +183,29 @@ def end_long_notes(self:Grammar,
     mask:'torch.Tensor', # (n, V) bool
 ) -> 'torch.Tensor': # (n, V) bool
     "Where a note has sounded as long as it may, allow only what comes before its end in this step, and its end."
-    overdue = self.ready & self.is_end & (self.step - self.begun >= self.longest[self.part]) & (self.rank > self.last)
+    overdue = self.ready & self.is_end & (self.step >= self.due) & (self.rank > self.last)
     first = torch.where(overdue, self.rank, 1 << 20).amin(1, keepdim=True)
     mask &= self.rank <= first
     mask[:, self.waits] &= first == 1 << 20
     return mask
+
+# %% ../nbs/12_grammar.ipynb #d8047673
+def onset_slice(
+    encoder:NotewiseEncoder,
+    part:int, # Index of the part
+) -> slice: # Of the vocabulary
+    "The onset tokens of a part, which stand side by side."
+    ids = np.flatnonzero((encoder.kind == encoder.ONSET) & (encoder.part_of == part))
+    return slice(ids[0], ids[-1] + 1)
+
+@patch
+def set_limits(self:Grammar):
+    "Tables of `longest` and `at_once` on the device of the masks; `limited`: the parts with a limit at once."
+    self.limited = []
+    if self.longest is None: return
+    table = lambda a: torch.as_tensor(a, device=self.after.device).int()
+    self.longest_by_token, self.most = table(self.longest)[self.part.clamp(min=0).long()], table(self.at_once)
+    self.limited = [k for k, n in enumerate(self.at_once) if 0 < n < LONGEST_PIECE]
 
 # %% ../nbs/12_grammar.ipynb #002f
 @patch
@@ -225,8 +242,8 @@ def track_notes(self:Grammar,
     tokens:'torch.Tensor', # (n, 1) token ids
     event:'torch.Tensor', # (n, 1) bool: is it an onset or an end?
 ):
-    "Follow which notes sound, and since when."
-    self.begun.scatter_(1, self.partner[tokens], self.step)
+    "Follow which notes sound, and when they must end."
+    if self.longest is not None: self.due.scatter_(1, self.partner[tokens], self.step + self.longest_by_token[tokens])
     more = torch.where(event, torch.where(self.onset[tokens], 1, -1), 0)
     self.sounding.scatter_add_(1, self.part[tokens].clamp(min=0), more)
     self.ready.scatter_(1, self.partner[tokens], event)
@@ -244,7 +261,7 @@ class DurationGrammar(Grammar):
         super().__init__(encoder, n, device, limits)
         self.durations, self.levels = encoder.durations, torch.as_tensor(encoder.duration_levels, device=device)
         self.duration = torch.as_tensor(encoder.duration_of, device=device).int()
-        self.ends = torch.zeros_like(self.begun) # (n, V) step at which the last note of each onset token ends
+        self.ends = torch.zeros_like(self.due) # (n, V) step at which the last note of each onset token ends
         self.members = torch.nn.functional.one_hot(self.part.clamp(min=0).long(), len(encoder.config.parts)).float()
     by_row = (*Grammar.by_row, 'ends')
     def legal(self): return self.allow_durations(super().legal())
@@ -271,7 +288,7 @@ def allow_durations(self:DurationGrammar,
     "After an onset comes a duration: not beyond the end of the piece, and in a given part the given one."
     fits = torch.zeros_like(mask)
     fits[:, self.durations] = self.levels <= self.until - self.step
-    if self.longest is not None: fits[:, self.durations] &= self.levels <= self.longest[self.part[self.after]]
+    if self.longest is not None: fits[:, self.durations] &= self.levels <= self.longest_by_token[self.after]
     if self.own is not None:
         own = self.own[self.after] # (n, 1)
         fits = fits & ~own
@@ -281,15 +298,17 @@ def allow_durations(self:DurationGrammar,
 
 # %% ../nbs/12_grammar.ipynb #efa99e82
 @patch
-def limit_waits(self:DurationGrammar,
+def limit_onsets(self:DurationGrammar,
     mask:'torch.Tensor', # (n, V) bool; changed in place
-) -> 'torch.Tensor': # (n, V) bool
-    "A short wait leads to a step where an onset is allowed, or to the end of the piece: nothing else can follow it."
+) -> 'torch.Tensor': # (n, parts) bool
+    "No onset in a full part; and a short wait leads to a step where an onset is allowed, or to the end of the piece."
+    full = super(DurationGrammar, self).limit_onsets(mask)
+    if not full.all(1).any(): return full
     at = self.step + self.lengths # (n, waits)
     n_sounding = (self.ends[:, None] > at[..., None]).float() @ self.members # (n, waits, parts)
-    leads = (n_sounding < self.at_once).any(2) | (at >= self.until) | (at == self.given_at.gather(1, self.played))
+    leads = (n_sounding < self.most).any(2) | (at >= self.until) | (at == self.given_at.gather(1, self.played))
     mask[:, self.waits] &= leads | (self.lengths == self.lengths[-1])
-    return mask
+    return full
 
 # %% ../nbs/12_grammar.ipynb #6d819720
 @patch
@@ -329,8 +348,9 @@ def give(self:Grammar,
     self.own = table(encoder.part_of == encoder.config.parts.index(part))
     self.given, self.given_at, self.given_durations = table(given), table(at), table(durations)
     if self.longest is None: return
-    given = torch.arange(len(self.longest), device=self.after.device) == encoder.config.parts.index(part)
-    self.longest, self.at_once = torch.where(given, LONGEST_PIECE, self.longest), torch.where(given, 0, self.at_once)
+    given = np.arange(len(self.longest)) == encoder.config.parts.index(part) # it keeps to no limit, and is never free
+    self.longest, self.at_once = np.where(given, LONGEST_PIECE, self.longest), np.where(given, 0, self.at_once)
+    self.set_limits()
 
 # %% ../nbs/12_grammar.ipynb #f24349e2
 @patch
