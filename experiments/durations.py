@@ -13,6 +13,7 @@ import json
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -26,6 +27,7 @@ from musiclm.generator import default_hparams, generator_learner
 from musiclm.notes import atomic_write
 from musiclm.pieces import held_out_prompts
 from musiclm.sampling import sample
+from musiclm.show import plot_roll
 
 OUT = Path(__file__).parent/'results'/'durations.json'
 
@@ -78,12 +80,22 @@ def texture(
     return found
 
 
-def measure(corpus:Corpus, learn, limits:dict, n:int, n_tokens:int, seed:int) -> dict:
+def draw(pieces:list, path:Path):
+    "The piano rolls of eight pieces, one above the other."
+    _, axes = plt.subplots(8, 1, figsize=(14, 20), layout='constrained')
+    for ax, p in zip(axes, pieces): plot_roll(p.notes, ax, p.prompt_steps)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plt.savefig(path, dpi=60)
+    plt.close()
+
+
+def measure(corpus:Corpus, learn, limits:dict, n:int, n_tokens:int, seed:int, rolls:Path=None) -> dict:
     "Bits per note, and the texture of generated pieces."
     test, parts = corpus.indices('test'), corpus.encoder.config.parts
     bits = evaluate_lm(learn, corpus)['bits_per_note']
     prompts, _ = held_out_prompts(corpus, 'test', min(n, len(test)), seed=seed)
     pieces = sample(learn, n, n_tokens, prompts, random_freq=1., top_k=None, limits=None, seed=seed)
+    if rolls: draw(pieces, rolls)
     return dict(bits=bits.value, low=bits.low, high=bits.high,
                 generated=texture([p.notes for p in pieces], [p.prompt_steps for p in pieces], limits, parts),
                 real=texture([corpus.notes(i) for i in test], [0]*len(test), limits, parts))
@@ -114,6 +126,7 @@ def main():
     parser.add_argument('--arch', default='awd_lstm')
     parser.add_argument('--n', type=int, default=64, help='pieces')
     parser.add_argument('--tokens', type=int, default=1000)
+    parser.add_argument('--rolls', type=Path, help='a folder for pictures of eight pieces of each model')
     args = parser.parse_args()
     rows = json.loads(OUT.read_text()) if OUT.exists() else []
     for seed in args.seeds:
@@ -125,7 +138,8 @@ def main():
             corpus, begin = Corpus.load(store), time.process_time()
             learn = train(corpus, args.arch, args.steps, seed)
             seconds = time.process_time() - begin
-            found = measure(corpus, learn, long_note(corpus), args.n, args.tokens, seed)
+            rolls = args.rolls and args.rolls/f'{kind}-{encoding}-{args.arch}-{seed}.png'
+            found = measure(corpus, learn, long_note(corpus), args.n, args.tokens, seed, rolls)
             rows.append(dict(**about, seconds=round(seconds), n=args.n, n_tokens=args.tokens, **found))
             atomic_write(OUT, (json.dumps(rows, indent=1) + '\n').encode())
             atomic_write(OUT.with_suffix('.md'), as_markdown(rows).encode())
