@@ -112,7 +112,7 @@ def make(name, folder, lives):
     table[COLUMNS].to_csv(OUT/f'openscore-{name}.csv', index=False, lineterminator='\n')
     return dict(name=f'openscore:{name}', music=MUSIC[name], pieces=len(table), works=table.work.nunique(),
                 notes=int(table.n_notes[~away].sum()), composers=table.composer.nunique(),
-                parts=PART_MAP[name] or 'by names', licence='CC0-1.0', reserved=0, left_out=int(again.sum()),
+                parts=PART_MAP[name] or 'by names', licence='CC0-1.0', reserved=0, left_out=int(again.sum() + (table.music[~away] == '').sum()),
                 source=f'github.com/{REPOSITORIES[name][0]}', cite=CITE[name])
 
 

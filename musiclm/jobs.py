@@ -74,7 +74,7 @@ def corpora_text() -> str:
     cited = [f'{r.name}: {r.cite}' for r in listed.itertuples(index=False) if r.cite]
     return '\n'.join([listed.drop(columns='cite').to_string(index=False), '', *cited, '',
                       'musiclm encode music21:NAME --out STORE reads a corpus inside music21 (several: NAME,NAME),',
-                      'musiclm encode openscore:NAME --out STORE one of OpenScore: fetched once, or from --path FOLDER.'])
+                      'musiclm encode openscore:NAME --out STORE one of OpenScore (fetched once, or --path FOLDER).'])
 
 # %% ../nbs/44_jobs.ipynb #f2e1618d
 MISMATCH = 'the {0} reads other tokens than the generator writes ({{}}): give another one with --{0}'

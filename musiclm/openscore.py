@@ -174,11 +174,11 @@ def given_scores(
         raise ValueError(f'{folder}: no score of openscore:{name} in it, such as {table.piece[0]}; '
                          f'give a clone of https://github.com/{repository}')
     wrong = len(faults) - missing
-    parts = [f'{missing:,} of {len(table):,} scores are not in {folder}'] if missing else []
-    if wrong: parts.append(f'{wrong:,} of {len(found) + wrong:,} scores in {folder} are not those of the pinned commit: '
-                           f'git checkout {commit}')
-    if not found: raise ValueError(parts[-1])
-    return found, faults, '; '.join(parts)
+    lines = [f'{missing:,} of {len(table):,} scores are not in {folder}'] if missing else []
+    if wrong: lines.append(f'{wrong:,} of {len(found) + wrong:,} scores in {folder} are not those of the pinned '
+                           f'commit: git checkout {commit}')
+    if not found: raise ValueError(lines[-1])
+    return found, faults, '; '.join(lines)
 
 # %% ../nbs/19_openscore.ipynb #osc0026
 def openscore_corpus(
@@ -192,7 +192,7 @@ def openscore_corpus(
     """Songs with piano (voice as `v`, piano as `p`) or string quartets (first violin as `v`) of OpenScore. Raises
     `ValueError` if no score can be had."""
     if name not in REPOSITORIES:
-        raise ValueError(f'there is no corpus openscore:{name}; there are {", ".join(map("openscore:{}".format, REPOSITORIES))}')
+        raise ValueError(f'there is no corpus openscore:{name}; there are openscore:lieder and openscore:quartets')
     table = read_manifest(source := f'openscore:{name}')
     found, faults, notice = (fetched_scores(name, table, progress) if path is None else given_scores(name, table, path))
     manifest = table[table.piece.isin(found)].drop(columns='blob').reset_index(drop=True)

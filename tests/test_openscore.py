@@ -293,7 +293,7 @@ def test_the_command_reads_a_folder(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('args,said', [
-    ('encode openscore:abba --out X', 'there is no corpus openscore:abba; there are openscore:lieder, openscore:quartets'),
+    ('encode openscore:abba --out X', 'there is no corpus openscore:abba; there are openscore:lieder and openscore:quartets'),
     ('encode openscore:lieder --out X --metadata t.csv', '--metadata describes a folder'),
     ('encode openscore:lieder --out X --path nowhere', 'nowhere: no such folder'),
     ('encode music21:bach --out X --path nowhere', '--path is the folder of openscore:NAME')])
