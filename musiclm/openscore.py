@@ -9,7 +9,6 @@ __all__ = ['openscore_corpus']
 import hashlib
 import os
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.client import HTTPException
 from io import BytesIO
@@ -120,7 +119,8 @@ def fetch_scores(
     def one(piece):
         if stop.is_set(): return 'not tried: the server failed before', True
         data, reason, down = fetch(urls[piece], blobs[piece], stop)
-        try: data is not None and atomic_write(folder/Path(piece).name, data)
+        try:
+            if not reason: atomic_write(folder/Path(piece).name, data)
         except OSError as e: raise ValueError(f'{folder}: cannot be written ({e.strerror or e})') from None
         return reason, down
     with ThreadPoolExecutor(THREADS) as pool, tqdm(total=len(urls), desc='fetching scores', unit='file', delay=1,
@@ -145,6 +145,7 @@ def fetched_scores(
     "The scores in the user's cache, after those that were not there have been fetched."
     repository, commit = REPOSITORIES[name]
     base = os.environ.get('MUSICLM_OPENSCORE', 'https://raw.githubusercontent.com').rstrip('/')
+    if not base.startswith(('http://', 'https://')): raise ValueError(f'MUSICLM_OPENSCORE is no address: {base!r}')
     folder = default_cache().parent/'openscore'/name
     found, faults = find_scores(folder, table)
     if not faults: return found, faults, ''
@@ -153,10 +154,10 @@ def fetched_scores(
     found, faults = find_scores(folder, table)
     if not faults: return found, faults, ''
     faults = {p: failed.get(p, f) for p, f in faults.items()}
-    common = Counter(faults.values()).most_common(1)[0][0]
-    if not found: raise ValueError(f'openscore:{name} cannot be fetched from {base} ({common}): give the folder of a '
+    first = next(iter(failed.values()))
+    if not found: raise ValueError(f'openscore:{name} cannot be fetched from {base} ({first}): give the folder of a '
                                    f'clone of https://github.com/{repository} (--path)')
-    return found, faults, (f'{len(faults):,} of {len(table):,} scores could not be fetched (most often: {common}); '
+    return found, faults, (f'{len(faults):,} of {len(table):,} scores could not be fetched (the first: {first}); '
                            f'the same command tries them again')
 
 # %% ../nbs/19_openscore.ipynb #osc0023

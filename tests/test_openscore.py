@@ -1,5 +1,6 @@
 "OpenScore: the manifests, folders of the user's, and fetching from a server that is well, ill, or not there."
 import errno
+import os
 import re
 import shutil
 import subprocess
@@ -71,7 +72,7 @@ def test_songs_play_by_names_quartets_by_the_first_violin():
     with pytest.raises(ValueError, match='openscore:lieder is not inside music21'): music21_manifest('openscore:lieder')
 
 
-def test_git_names_the_same_content_the_same(tmp_path):
+def test_git_names_the_same_content_the_same(tmp_path, build):
     assert git_hash(b'') == 'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
     if not shutil.which('git'): pytest.skip('git is not installed')
     (tmp_path/'a').write_bytes(b'x\r\n\0'*99)
@@ -102,25 +103,28 @@ def songs(scores, tmp_path, monkeypatch):
     return table
 
 
-def build(path=None, tmp=None, **more): return openscore_corpus('lieder', path, workers=1, cache=tmp/'read', progress=False, **more)
+@pytest.fixture
+def build(scores, songs):
+    "Build the corpus; a score is read once for all tests."
+    return lambda path=None, **more: openscore_corpus('lieder', path, workers=1, cache=scores.parent/'read', progress=False, **more)
 
 
 @pytest.mark.parametrize('inside', ['', 'scores', '..'])
-def test_a_clone_or_part_of_it_or_what_holds_it(songs, scores, tmp_path, inside):
+def test_a_clone_or_part_of_it_or_what_holds_it(songs, scores, tmp_path, inside, build):
     if inside == '..': scores = shutil.copytree(scores, tmp_path/'outer'/'Lieder-main').parent
-    corpus = build(scores/inside if inside == 'scores' else scores, tmp_path, out=tmp_path/'store')
+    corpus = build(scores/inside if inside == 'scores' else scores, out=tmp_path/'store')
     assert corpus.manifest.piece.tolist() == songs.piece.tolist() and corpus.errors.empty
     assert corpus.manifest.split.tolist() == songs.split.tolist() and corpus.sources == ('openscore:lieder',)
     assert {'title', 'born', 'died'} <= set(corpus.manifest) and not {'blob', 'path'} & set(corpus.manifest)
     assert Corpus.load(tmp_path/'store').manifest.composer.unique().tolist() == ['Müller, Änne']
 
 
-def test_a_clone_of_another_commit_is_named_and_left_out(songs, scores, tmp_path):
+def test_a_clone_of_another_commit_is_named_and_left_out(songs, scores, tmp_path, build):
     clone = shutil.copytree(scores, tmp_path/'clone')
     write_musicxml(toy_corpus(1, beats=12, seed=9).notes(0), clone/songs.piece[0])
     (clone/songs.piece[1]).unlink()
     (clone/songs.piece[7]).write_bytes(b'version https://git-lfs')
-    corpus = build(clone, tmp_path)
+    corpus = build(clone)
     told = corpus.errors.set_index('path').reason
     assert corpus.manifest.piece.tolist() == songs.piece[2:7].tolist() and len(told) == 4
     assert told[songs.piece[0]] == 'the content is not that of the pinned commit' and told[songs.piece[1]].startswith('not in ')
@@ -130,17 +134,18 @@ def test_a_clone_of_another_commit_is_named_and_left_out(songs, scores, tmp_path
     assert '5 pieces read, 3 left out' in describe_build(corpus, 'out')[1]
 
 
-def test_a_folder_without_any_right_score_is_refused(songs, scores, tmp_path):
+def test_a_folder_without_any_right_score_is_refused(songs, scores, tmp_path, build):
     (tmp_path/'empty').mkdir()
-    with pytest.raises(ValueError, match='no score of openscore:lieder in it'): build(tmp_path/'empty', tmp_path)
-    with pytest.raises(ValueError, match='no such folder'): build(tmp_path/'nowhere', tmp_path)
-    with pytest.raises(ValueError, match='no such folder'): build(scores/songs.piece[0], tmp_path)
+    with pytest.raises(ValueError, match='no score of openscore:lieder in it'): build(tmp_path/'empty')
+    with pytest.raises(ValueError, match='no such folder'): build(tmp_path/'nowhere')
+    with pytest.raises(ValueError, match='no such folder'): build(scores/songs.piece[0])
     other = tmp_path/'other'
     for piece in songs.piece: write_musicxml(toy_corpus(1, beats=12, seed=9).notes(0), other/piece)
     (other/songs.piece[7]).unlink()
-    with pytest.raises(ValueError, match=f'7 of 7 scores in .* git checkout {COMMIT}$'): build(other, tmp_path)
+    with pytest.raises(ValueError, match=f'7 of 7 scores in .* git checkout {COMMIT}$'): build(other)
 
 
+@pytest.mark.skipif(os.name == 'nt', reason='links need rights there')
 def test_what_cannot_be_read_on_disk_is_named(songs, scores, tmp_path):
     clone = shutil.copytree(scores, tmp_path/'clone')
     (clone/songs.piece[0]).unlink()
@@ -218,21 +223,21 @@ def server(scores, songs, monkeypatch):
 def kept(tmp_path): return sorted(p.name for p in (tmp_path/'cache'/'openscore'/'lieder').iterdir())
 
 
-def test_files_are_fetched_once(server, songs, tmp_path):
-    corpus = build(None, tmp_path)
+def test_files_are_fetched_once(server, songs, tmp_path, build):
+    corpus = build()
     assert corpus.manifest.piece.tolist() == songs.piece.tolist() and corpus.errors.empty
     assert server.asked == {f'/OpenScore/Lieder/{COMMIT}/{p}': 1 for p in songs.piece}
     assert kept(tmp_path) == [f'lc{k}.mxl' for k in range(8)]
     server.asked.clear()
-    assert len(build(None, tmp_path)) == 8 and not server.asked
+    assert len(build()) == 8 and not server.asked
     (tmp_path/'cache/openscore/lieder/lc3.mxl').write_bytes(b'PK broken')  # a file that rots is fetched anew
-    assert len(build(None, tmp_path)) == 8 and sum(server.asked.values()) == 1
+    assert len(build()) == 8 and sum(server.asked.values()) == 1
 
 
-def test_an_ill_server_costs_single_files_and_the_next_run_fetches_those_only(server, songs, tmp_path, monkeypatch):
+def test_an_ill_server_costs_single_files_and_the_next_run_fetches_those_only(server, songs, tmp_path, monkeypatch, build):
     monkeypatch.setattr(openscore, 'MAX_SECONDS', 1.5)
     server.ill = {'lc0.mxl': cut, 'lc1.mxl': page, 'lc2.mxl': lie, 'lc3.mxl': gone, 'lc4.mxl': broken, 'lc6.mxl': trickle, 'lc7.mxl': page}
-    corpus = build(None, tmp_path, out=tmp_path/'store')
+    corpus = build(out=tmp_path/'store')
     told = corpus.errors.set_index('path').reason
     assert corpus.manifest.piece.tolist() == [songs.piece[5]] and kept(tmp_path) == ['lc5.mxl']
     for piece, reason in zip(songs.piece[[0, 1, 2, 3, 4, 6, 7]], (
@@ -242,27 +247,27 @@ def test_an_ill_server_costs_single_files_and_the_next_run_fetches_those_only(se
     assert Counter(Path(p).name for p in server.asked.elements())['lc3.mxl'] == 1  # a 404 is final
     server.ill = {}
     server.asked.clear()
-    corpus = build(None, tmp_path, out=tmp_path/'store')
+    corpus = build(out=tmp_path/'store')
     assert len(corpus) == 8 and corpus.errors.empty and set(server.asked.values()) == {1} and len(server.asked) == 7
 
 
 @pytest.mark.parametrize('what', [cut, page, lie, broken, busy, trickle, hang_up])
-def test_what_goes_wrong_once_is_tried_again(server, songs, tmp_path, monkeypatch, what):
+def test_what_goes_wrong_once_is_tried_again(server, songs, tmp_path, monkeypatch, what, build):
     if what is trickle: monkeypatch.setattr(openscore, 'MAX_SECONDS', 1.5)
     server.ill = {'*': once(what)}
-    corpus = build(None, tmp_path)
+    corpus = build()
     asked = [n for path, n in server.asked.items() if what is not lie or 'lc7' not in path] # whose hash is not known
     assert corpus.errors.values.tolist() == [] and len(corpus) == 8 and set(asked) == {2}
 
 
-def test_a_server_that_is_down_is_not_asked_for_every_file(server, songs, tmp_path, monkeypatch):
+def test_a_server_that_is_down_is_not_asked_for_every_file(server, songs, tmp_path, monkeypatch, build):
     many = pd.concat([songs]*9, ignore_index=True)
     many['piece'] = [re.sub(r'lc\d+', f'lc{k}', p) for k, p in enumerate(many.piece)]
     monkeypatch.setattr(openscore, 'read_manifest', lambda name: many)
     server.ill = {'*': broken}
     server.folder = type('Any', (), dict(__truediv__=lambda s, o: s, read_bytes=lambda s: b'x'*99))()
-    with pytest.raises(ValueError, match=r'cannot be fetched from http://127.0.0.1:\d+ \(.*\): give the folder of a clone of .* \(--path\)$'):
-        build(None, tmp_path)
+    with pytest.raises(ValueError, match=r'cannot be fetched from http://127.0.0.1:\d+ \(the server answers 500 .*\): give the folder of a clone of .* \(--path\)$'):
+        build()
     assert len(server.asked) < 40
 
 
@@ -274,10 +279,15 @@ def test_no_network_gives_one_line(server, songs, tmp_path, monkeypatch, capsys)
     assert not (tmp_path/'store').exists()
 
 
-def test_a_full_disk_ends_it_with_one_line(server, songs, tmp_path, monkeypatch):
+def test_a_wrong_address_is_refused(songs, tmp_path, monkeypatch, build):
+    monkeypatch.setenv('MUSICLM_OPENSCORE', 'mirror/of/mine')
+    with pytest.raises(ValueError, match="MUSICLM_OPENSCORE is no address: 'mirror/of/mine'"): build()
+
+
+def test_a_full_disk_ends_it_with_one_line(server, songs, tmp_path, monkeypatch, build):
     def full(*args): raise OSError(errno.ENOSPC, 'No space left on device')
     monkeypatch.setattr(openscore, 'atomic_write', full)
-    with pytest.raises(ValueError, match=r'cannot be written \(No space left on device\)$'): build(None, tmp_path)
+    with pytest.raises(ValueError, match=r'cannot be written \(No space left on device\)$'): build()
 
 
 # ---- the command
