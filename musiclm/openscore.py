@@ -22,7 +22,8 @@ from zipfile import is_zipfile
 import pandas as pd
 from tqdm import tqdm
 
-from .notes import atomic_write
+from .notes import ScoreError, atomic_write
+from .midi import MAX_BYTES, read_bytes
 from .sources import read_manifest
 from .corpus import Corpus
 from .build import build_corpus, default_cache
@@ -48,8 +49,8 @@ def fault(
 
 def check_file(path, blob:str) -> str:
     "What is wrong with a file on disk."
-    try: return fault(Path(path).read_bytes(), blob)
-    except OSError as e: return f'cannot be read ({e.strerror or e})'
+    try: return fault(read_bytes(path), blob)
+    except ScoreError as e: return str(e.reason)
 
 # %% ../nbs/19_openscore.ipynb #osc0012
 def find_scores(
@@ -66,7 +67,7 @@ def find_scores(
     return {p: found[p] for p, f in faults.items() if not f}, {p: f for p, f in faults.items() if f}
 
 # %% ../nbs/19_openscore.ipynb #osc0016
-TIMEOUT, MAX_SECONDS, MAX_BYTES = 20, 120, 32 << 20
+TIMEOUT, MAX_SECONDS = 20, 120
 def download(
     url:str,
     stop:Event, # Set when all is to be given up
@@ -78,7 +79,8 @@ def download(
         while part := answer.read1(1 << 16):
             data += part
             if time.monotonic() > until: raise TimeoutError(f'not done after {MAX_SECONDS} seconds')
-            if stop.is_set() or len(data) > MAX_BYTES: raise OSError('given up: too much data')
+            if len(data) > MAX_BYTES: raise OSError(f'larger than {MAX_BYTES >> 20} MiB')
+            if stop.is_set(): raise OSError('given up')
     if size.isdigit() and len(data) < int(size): raise OSError('the connection broke off')
     return bytes(data)
 
@@ -88,7 +90,7 @@ def fetch(
     url:str,
     blob:str, # Git hash of the file, '' if unknown
     stop:Event, # Set when all is to be given up
-) -> tuple: # Bytes or None, what was wrong, and whether the server is to blame rather than the file
+) -> tuple: # Bytes or None, what was wrong, and whether other files may fare no better
     "Ask for a file until it is right, or until it makes no sense."
     for k in range(TRIES):
         if k and stop.wait(pause): break
@@ -102,7 +104,7 @@ def fetch(
             if after.isdigit(): pause = min(int(after), MAX_PAUSE)
         except (OSError, HTTPException) as e: reason, down = ' '.join(str(getattr(e, 'reason', e) or e).split()), True
         else:
-            reason, down = fault(data, blob), False
+            reason, down = fault(data, blob), True
             if not reason: return data, '', False
     return None, reason, down
 
@@ -115,7 +117,7 @@ def fetch_scores(
     progress:bool=True, # Show a bar when it takes longer than a second
 ) -> dict: # Piece -> why it could not be had
     "Fetch files, a few at once; each appears whole or not at all."
-    stop, failed, silent = Event(), {}, 0
+    stop, failed, in_turn = Event(), {}, 0
     def one(piece):
         if stop.is_set(): return 'not tried: the server failed before', True
         data, reason, down = fetch(urls[piece], blobs[piece], stop)
@@ -130,8 +132,8 @@ def fetch_scores(
             for answer in as_completed(asked):
                 reason, down = answer.result()
                 bar.update()
-                silent = silent + 1 if down else 0
-                if silent == THREADS: stop.set()
+                in_turn = in_turn + 1 if down else 0
+                if in_turn == THREADS: stop.set()
                 if reason: failed[asked[answer]] = reason
         finally: stop.set()
     return failed
@@ -154,7 +156,7 @@ def fetched_scores(
     found, faults = find_scores(folder, table)
     if not faults: return found, faults, ''
     faults = {p: failed.get(p, f) for p, f in faults.items()}
-    first = next(iter(failed.values()))
+    first = next(iter((failed or faults).values()))
     if not found: raise ValueError(f'openscore:{name} cannot be fetched from {base} ({first}): give the folder of a '
                                    f'clone of https://github.com/{repository} (--path)')
     return found, faults, (f'{len(faults):,} of {len(table):,} scores could not be fetched (the first: {first}); '
@@ -170,7 +172,7 @@ def given_scores(
     repository, commit = REPOSITORIES[name]
     if not Path(folder).is_dir(): raise ValueError(f'{folder}: no such folder')
     found, faults = find_scores(folder, table)
-    missing = sum(f.startswith('not in ') for f in faults.values())
+    missing, known = sum(f.startswith('not in ') for f in faults.values()), {Path(p).name for p in table.piece}
     if missing == len(table):
         raise ValueError(f'{folder}: no score of openscore:{name} in it, such as {table.piece[0]}; '
                          f'give a clone of https://github.com/{repository}')
@@ -179,6 +181,8 @@ def given_scores(
     if wrong: lines.append(f'{wrong:,} of {len(found) + wrong:,} scores in {folder} are not those of the pinned '
                            f'commit: git checkout {commit}')
     if not found: raise ValueError(lines[-1])
+    if new := {f.name for f in Path(folder).rglob(f'{min(known)[:2]}*.mxl')} - known:
+        lines.append(f'{len(new):,} scores in {folder} are newer than the manifest, such as {min(new)}')
     return found, faults, '; '.join(lines)
 
 # %% ../nbs/19_openscore.ipynb #osc0026

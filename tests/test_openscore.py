@@ -124,13 +124,15 @@ def test_a_clone_of_another_commit_is_named_and_left_out(songs, scores, tmp_path
     write_musicxml(toy_corpus(1, beats=12, seed=9).notes(0), clone/songs.piece[0])
     (clone/songs.piece[1]).unlink()
     (clone/songs.piece[7]).write_bytes(b'version https://git-lfs')
+    for name in ('lc99.mxl', 'sq5.mxl'): (clone/name).touch() # a new song, and another corpus
     corpus = build(clone)
     told = corpus.errors.set_index('path').reason
     assert corpus.manifest.piece.tolist() == songs.piece[2:7].tolist() and len(told) == 4
     assert told[songs.piece[0]] == 'the content is not that of the pinned commit' and told[songs.piece[1]].startswith('not in ')
     assert told[songs.piece[7]] == 'not compressed MusicXML'
     line = describe_build(corpus, 'out')[0]
-    assert line.startswith('openscore:lieder: 1 of 8 scores are not in ') and '2 of 7 ' in line and line.endswith(f'git checkout {COMMIT}')
+    assert line.startswith('openscore:lieder: 1 of 8 scores are not in ') and f'git checkout {COMMIT}; ' in line
+    assert '; 2 of 7 scores in ' in line and line.endswith(' are newer than the manifest, such as lc99.mxl') and '; 1 scores in' in line
     assert '5 pieces read, 3 left out' in describe_build(corpus, 'out')[1]
 
 
@@ -145,13 +147,14 @@ def test_a_folder_without_any_right_score_is_refused(songs, scores, tmp_path, bu
     with pytest.raises(ValueError, match=f'7 of 7 scores in .* git checkout {COMMIT}$'): build(other)
 
 
-@pytest.mark.skipif(os.name == 'nt', reason='links need rights there')
+@pytest.mark.skipif(os.name == 'nt', reason='there are no pipes, and links need rights')
 def test_what_cannot_be_read_on_disk_is_named(songs, scores, tmp_path):
     clone = shutil.copytree(scores, tmp_path/'clone')
     (clone/songs.piece[0]).unlink()
     (clone/songs.piece[0]).symlink_to(tmp_path/'gone')
-    faults = find_scores(clone, songs)[1]
-    assert list(faults) == [songs.piece[0]] and faults[songs.piece[0]].startswith('cannot be read')
+    (clone/songs.piece[1]).unlink()
+    os.mkfifo(clone/songs.piece[1]) # a pipe does not block
+    assert find_scores(clone, songs)[1] == {songs.piece[0]: 'no such file', songs.piece[1]: 'the file is empty'}
 
 
 # ---- a server
@@ -260,13 +263,14 @@ def test_what_goes_wrong_once_is_tried_again(server, songs, tmp_path, monkeypatc
     assert corpus.errors.values.tolist() == [] and len(corpus) == 8 and set(asked) == {2}
 
 
-def test_a_server_that_is_down_is_not_asked_for_every_file(server, songs, tmp_path, monkeypatch, build):
+@pytest.mark.parametrize('what,said', [(broken, 'the server answers 500'), (page, 'the content is not'), (cut, 'the connection broke off')])
+def test_a_server_that_is_down_is_not_asked_for_every_file(server, songs, monkeypatch, build, what, said):
     many = pd.concat([songs]*9, ignore_index=True)
     many['piece'] = [re.sub(r'lc\d+', f'lc{k}', p) for k, p in enumerate(many.piece)]
     monkeypatch.setattr(openscore, 'read_manifest', lambda name: many)
-    server.ill = {'*': broken}
+    server.ill = {'*': what}
     server.folder = type('Any', (), dict(__truediv__=lambda s, o: s, read_bytes=lambda s: b'x'*99))()
-    with pytest.raises(ValueError, match=r'cannot be fetched from http://127.0.0.1:\d+ \(the server answers 500 .*\): give the folder of a clone of .* \(--path\)$'):
+    with pytest.raises(ValueError, match=r'cannot be fetched from http://127.0.0.1:\d+ \(' + said + r'.*\): give the folder of a clone of .* \(--path\)$'):
         build()
     assert len(server.asked) < 40
 
