@@ -351,10 +351,10 @@ def sound(table):
     return table.assign(n_notes=n_notes, opening=openings)[keep], len(table) - sum(keep)
 
 
-def split_few(table):
+def split_few(table, kept=None):
     "Split by work; composers of fewer than three works share theirs."
     few = table.groupby('composer').work.transform('nunique') < 3
-    return split_by_work(table.assign(composer=table.composer.where(~few, 'few')))
+    return split_by_work(table.assign(composer=table.composer.where(~few, 'few')), kept=kept)
 
 
 def write(make, table, left_out):
@@ -365,7 +365,15 @@ def write(make, table, left_out):
           table.groupby('split').agg(works=('work', 'nunique'), notes=('n_notes', 'sum')).to_dict(), flush=True)
     music, parts, licence = CORPORA[make]
     return dict(name=make.__name__, music=music, pieces=len(table), works=table.work.nunique(), notes=table.n_notes.sum(),
-                composers=table.composer.nunique(), parts=parts, licence=licence, reserved=table.reserved.sum(), left_out=left_out)
+                composers=table.composer.nunique(), parts=parts, licence=licence, reserved=table.reserved.sum(), left_out=left_out,
+                source='music21', cite='')
+
+
+def list_corpora(rows):
+    "Write rows of corpora.csv; other rows stay, those of music21 first."
+    table = pd.concat([pd.read_csv(OUT/'corpora.csv', keep_default_na=False), pd.DataFrame(rows)])
+    table = table.drop_duplicates('name', keep='last').sort_values('name', key=lambda n: n.str.contains(':'), kind='stable')
+    table.to_csv(OUT/'corpora.csv', index=False, lineterminator='\n')
 
 
 def main():
@@ -381,7 +389,7 @@ def main():
             table = table.assign(split=split_by_work(table) if make in (bach, monteverdi, beethoven, palestrina) else split_few(table))
             table['split'] = [split_of.setdefault(p, s) for p, s in zip(table.piece, table.split)]  # the same in every corpus
         listed.append(write(make, table, left_out))
-    pd.DataFrame(listed).to_csv(OUT/'corpora.csv', index=False, lineterminator='\n')
+    list_corpora(listed)
 
 
 if __name__ == '__main__': main()

@@ -508,8 +508,9 @@ def describe_build(
     tempo_grid:str='ticks', # As in `build_corpus`
 ) -> list: # Lines
     "What was read, what was left out, and what may be wrong."
-    n, works, off = len(corpus.errors), corpus.manifest.groupby('composer')['work'].nunique(), off_grid(corpus)
-    lines = []
+    of_all = corpus.errors['path'].isin(corpus.sources) # rows that sum up
+    n, works, off = int((~of_all).sum()), corpus.manifest.groupby('composer')['work'].nunique(), off_grid(corpus)
+    lines = [f'{r.path}: {r.reason}' for r in corpus.errors[of_all].itertuples()]
     if 'n_replaced' in corpus.manifest:
         lines.append(f'{corpus.manifest.n_replaced.sum()} unknown chords were replaced by the nearest known ones')
     lines.append(f'{len(corpus):,} pieces read, {n:,} left out'
@@ -518,7 +519,8 @@ def describe_build(
         lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use '
                      f'--tempo-grid seconds')
     if few := [f'{c} ({k})' for c, k in works.items() if k < 3]:
-        lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few)}')
+        more = f' and {len(few) - 10} others'*(len(few) > 10)
+        lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few[:10])}{more}')
     return lines
 
 # %% ../nbs/17_build.ipynb #099e74b1

@@ -15,10 +15,10 @@ from typing import Literal
 
 from .options import by_part, command, int_by_part, int_or_none, join_part_map
 from .options import make_parser, part_map_of, pitch_pair
-from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths,
+from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, corpora_text,
                           describe_leaderboard, generate_pieces, make_encoder_from, open_generators, open_model,
                           open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
-                          score_clips, score_report, status, training_index, write_pages)
+                          score_clips, score_report, source_corpus, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
 @command('musiclm demo --quick')
@@ -43,10 +43,11 @@ def demo(*,
 # %% ../nbs/46_cli.ipynb #c297a1a3
 @command('musiclm encode my_midi --out store')
 def encode(
-    source, # A folder of scores, one sub-folder per composer, or music21:NAME (see musiclm corpora)
+    source, # A folder of scores, one sub-folder per composer, or music21:NAME or openscore:NAME (see musiclm corpora)
     *, out, # Folder for the store, which the other commands read
     workers:int=None, # Processes (default: one per core)
     scheduler=None, # Dask scheduler whose workers encode, such as tcp://host:8786
+    path=None, # A clone or unpacked archive of openscore:NAME (default: fetched once into the user's cache)
     part_map='auto', # Which track is which part: auto, top, piano, order, names, program, or "v=NAMES p=NAMES"
     metadata=None, # CSV table of the files: composer, work, title, split (default: the table of MAESTRO or ASAP)
     pieces:Literal['scores', 'performances', 'all']='scores', # Which files of ASAP to read
@@ -65,19 +66,15 @@ def encode(
     tempo_grid:Literal['ticks', 'seconds']='ticks', # seconds: half a second is a beat (for performances)
     seed:int=0, # Seed of the split
 ):
-    "Encode a folder of scores, or a corpus inside music21, into a store. Pieces that the store holds already are kept."
-    from musiclm.build import describe_build, folder_corpus, music21_corpus
+    "Encode a folder of scores, or a named corpus, into a store. Pieces that the store holds already are kept."
+    from musiclm.build import describe_build
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
     encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range,
                                 fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins,
                                 durations=durations)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
-    if source.startswith('music21:'):
-        if metadata: raise ValueError('--metadata describes a folder; the corpora of music21 have their own tables')
-        names = source.removeprefix('music21:').split(',')
-        corpus = music21_corpus(**({} if names == ['all'] else dict(names=names)), **options)
-    else: corpus = folder_corpus(source, metadata=metadata, pieces=pieces, **options)
+    corpus = source_corpus(source, path, metadata, pieces, **options)
     print(corpus.summary().to_string(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
 
 # %% ../nbs/46_cli.ipynb #5eb00acc
@@ -116,10 +113,8 @@ def inspect(
 # %% ../nbs/46_cli.ipynb #6bf66b97
 @command('musiclm corpora')
 def corpora():
-    "List the corpora inside music21: what they hold, and their licences."
-    from musiclm.sources import corpora
-    print(f'{corpora().to_string(index=False)}\n\nmusiclm encode music21:NAME --out STORE reads one of them '
-          f'(several: NAME,NAME).')
+    "List the named corpora: what they hold, their licences, where they are from, and how to cite them."
+    print(corpora_text())
 
 # %% ../nbs/46_cli.ipynb #34e1400d
 @command('musiclm train generator store --out models/mine')

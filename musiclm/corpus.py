@@ -45,9 +45,10 @@ class Corpus:
     def vocab(self): return self.encoder.vocab
     def __len__(self): return len(self.manifest)
     def __repr__(self):
+        who = sorted(self.manifest.composer.unique())
         return (f'Corpus of {len(self)} pieces, {self.manifest.work.nunique()} works, '
                 f'{self.manifest.n_tokens.sum():,} tokens: '
-                + ', '.join(sorted(self.manifest.composer.unique())))
+                + (', '.join(who) if len(who) <= 12 else f'{len(who)} composers'))
 
 # %% ../nbs/16_corpus.ipynb #0007
 @patch

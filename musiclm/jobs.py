@@ -46,6 +46,36 @@ def make_encoder_from(
                                        steps_per_beat=grid,
                                        max_wait=max_wait, pitch_range=pitch_range, **more))
 
+# %% ../nbs/44_jobs.ipynb #c91bb07d
+def source_corpus(
+    source:str, # A folder, music21:NAME or openscore:NAME
+    path=None, # Folder with the scores of openscore:NAME
+    metadata=None, # Table that describes a folder
+    pieces='scores', # Which files of ASAP
+    **options # Of `build_corpus`
+): # `Corpus`
+    "Read and encode the music of a source."
+    from musiclm.build import folder_corpus, music21_corpus
+    kind, _, name = source.partition(':')
+    if path and kind != 'openscore': raise ValueError('--path is the folder of openscore:NAME')
+    if kind in ('music21', 'openscore') and metadata:
+        raise ValueError(f'--metadata describes a folder; the corpora of {kind} have their own tables')
+    if kind == 'openscore':
+        from musiclm.openscore import openscore_corpus
+        return openscore_corpus(name, path, **options)
+    if kind == 'music21': return music21_corpus(**({} if name == 'all' else dict(names=name.split(','))), **options)
+    return folder_corpus(source, metadata=metadata, pieces=pieces, **options)
+
+# %% ../nbs/44_jobs.ipynb #4512ad35
+def corpora_text() -> str:
+    "The list of the named corpora, for people."
+    from musiclm.sources import corpora
+    listed = corpora()
+    cited = [f'{r.name}: {r.cite}' for r in listed.itertuples(index=False) if r.cite]
+    return '\n'.join([listed.drop(columns='cite').to_string(index=False), '', *cited, '',
+                      'musiclm encode music21:NAME --out STORE reads a corpus inside music21 (several: NAME,NAME),',
+                      'musiclm encode openscore:NAME --out STORE one of OpenScore (fetched once, or --path FOLDER).'])
+
 # %% ../nbs/44_jobs.ipynb #f2e1618d
 MISMATCH = 'the {0} reads other tokens than the generator writes ({{}}): give another one with --{0}'
 

@@ -83,8 +83,9 @@ def fill_splits(
 COMPOSERS = ('bach', 'monteverdi', 'beethoven', 'palestrina')
 
 # %% ../nbs/15_sources.ipynb #7d46b705
-def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, parts, licence, reserved, left_out
-    "The named corpora: sizes, how parts are played, what their licences say, and how many pieces reserve their rights."
+def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, parts, licence, reserved, left_out, ...
+    """The named corpora: sizes, how parts are played, what their licences say, how many pieces reserve their rights,
+    where the music is from, and how to cite it."""
     with (resources.files('musiclm.manifests')/'corpora.csv').open(encoding='utf-8') as f:
         return pd.read_csv(f, keep_default_na=False)
 
@@ -92,11 +93,11 @@ def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, p
 def read_manifest(
     name:str, # A name that `corpora` lists
 ) -> pd.DataFrame: # Columns piece, title, composer, work, split, licence, reserved, and where needed tune and part_map
-    "A curated manifest of the music21 corpus; raises ValueError for a name that there is none of."
+    "A curated manifest; raises ValueError for a name that there is none of."
     names = corpora().name.tolist()
     if name not in names: raise ValueError(f'there is no corpus {name!r}; there are {", ".join(names)}')
-    with (resources.files('musiclm.manifests')/f'{name}.csv').open(encoding='utf-8') as f:
-        table = pd.read_csv(f, keep_default_na=False, dtype={'reserved': bool})
+    with (resources.files('musiclm.manifests')/f'{name.replace(":", "-")}.csv').open(encoding='utf-8') as f:
+        table = pd.read_csv(f, keep_default_na=False, dtype={'reserved': bool, 'born': str, 'died': str})
     tune = table.piece.str.extract(r'\.abc#(.+)$')[0]
     if tune.notna().any(): table['tune'] = [int(t) if isinstance(t, str) else None for t in tune]
     return table
@@ -114,8 +115,9 @@ def music21_manifest(
     names=COMPOSERS, # A name that `corpora` lists, or several
 ) -> pd.DataFrame: # As `read_manifest`, and path; tune is None if a file is one piece
     "Named corpora as one manifest."
-    folder = music21_folder()
-    tables = [read_manifest(n) for n in dict.fromkeys([names] if isinstance(names, str) else names)]
+    folder, names = music21_folder(), dict.fromkeys([names] if isinstance(names, str) else names)
+    if other := [n for n in names if ':' in n]: raise ValueError(f'{other[0]} is not inside music21')
+    tables = [read_manifest(n) for n in names]
     table = pd.concat(tables, ignore_index=True).drop_duplicates('piece', ignore_index=True)
     file = table.piece.str.replace(r'(?<=\.abc)#.+$', '', regex=True)
     table.insert(0, 'path', pd.Series([folder/f for f in file], dtype=object))

@@ -8,7 +8,7 @@ import pytest
 
 root = Path(__file__).resolve().parent.parent
 floors = { # notebooks are numbered floor by floor; a module imports only those before it
-    0: 'notes midi notated scores musicxml show', 1: 'vocab tokens grammar chordwise encoders sources corpus build data',
+    0: 'notes midi notated scores musicxml show', 1: 'vocab tokens grammar chordwise encoders sources corpus build data openscore',
     2: 'architectures models ngram generator pieces sampling', 3: 'metrics corruptions copying _ composer critic compare callbacks training',
     4: 'charts report quiz options jobs demo cli all'}
 numbers = {name: 10*floor + i for floor, names in floors.items() for i, name in enumerate(names.split()) if name != '_'}
