@@ -49,7 +49,7 @@ def said(text):
     return [l for l in lines if l.strip() and '%|' not in l and '/s]' not in l and 'it/s' not in l and '?piece' not in l]
 
 
-def tree(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*'))
+def tree(folder): return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if 'cache' not in p.parts)
 
 
 @pytest.fixture(scope='module')
