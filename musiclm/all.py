@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_clips', 'composer_learner', 'embeddings',
            'predict', 'probabilities', 'CopyIndex', 'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus',
-           'toy_corpus', 'corrupt_clips', 'real_clips', 'best_of', 'critic_clips', 'critic_learner', 'generated_clips',
-           'RandomTranspose', 'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder',
-           'make_encoder', 'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner',
-           'default_hparams', 'distributed_context', 'inception_score', 'ARCHS', 'from_hub', 'load_model',
-           'push_to_hub', 'pretrained_models', 'save_model', 'NGram', 'ScoreError', 'note_table', 'read_score',
-           'transpose', 'write_midi', 'write_report', 'Piece', 'held_out_prompts', 'sample', 'sample_iter',
-           'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig', 'NotewiseEncoder',
-           'Vocab']
+           'openscore_corpus', 'toy_corpus', 'corrupt_clips', 'real_clips', 'best_of', 'critic_clips', 'critic_learner',
+           'generated_clips', 'RandomTranspose', 'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders',
+           'MidiTokEncoder', 'make_encoder', 'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm',
+           'generator_learner', 'default_hparams', 'distributed_context', 'inception_score', 'ARCHS', 'from_hub',
+           'load_model', 'push_to_hub', 'pretrained_models', 'save_model', 'NGram', 'ScoreError', 'note_table',
+           'read_score', 'transpose', 'write_midi', 'write_report', 'Piece', 'held_out_prompts', 'sample',
+           'sample_iter', 'plot_confusion', 'plot_curves', 'plot_roll', 'ChordwiseEncoder', 'EncodingConfig',
+           'NotewiseEncoder', 'Vocab']
 
 # %% ../nbs/47_all.ipynb #0002
 from .notes import ScoreError, note_table, transpose, write_midi
@@ -24,6 +24,7 @@ from .chordwise import ChordwiseEncoder
 from .encoders import MidiTokEncoder, make_encoder, miditok_encoder, train_bpe
 from .corpus import Corpus, toy_corpus
 from .build import folder_corpus, music21_corpus
+from .openscore import openscore_corpus
 from .data import RandomTranspose, TokenBlock, classifier_dataloaders, lm_dataloaders
 from .architectures import ARCHS
 from .models import from_hub, load_model, pretrained_models, push_to_hub, save_model
@@ -43,7 +44,7 @@ from .report import write_report
 # %% ../nbs/47_all.ipynb #0003
 _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_clips',
          'composer_learner', 'embeddings', 'predict', 'probabilities', 'CopyIndex',
-         'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus', 'toy_corpus', 'corrupt_clips',
+         'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus', 'openscore_corpus', 'toy_corpus', 'corrupt_clips',
          'real_clips', 'best_of', 'critic_clips', 'critic_learner', 'generated_clips', 'RandomTranspose',
          'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder', 'make_encoder',
          'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'default_hparams',
