@@ -53,7 +53,7 @@ def growth(works:list, joined:bool) -> dict: # One number for every number of wo
 
 
 def length_cost(corpus) -> dict:
-    "What the cap costs: tokens a note with it and without."
+    "What the cap costs: tokens per note with it and without."
     capped, free = NotewiseEncoder(), NotewiseEncoder(EncodingConfig(max_wait=None))
     tables = [corpus.notes(i) for i in range(len(corpus))]
     n = sum(map(len, tables))
@@ -76,7 +76,7 @@ def main():
                                        separate=growth(works, False), joined=growth(works, True))
         found = result['corpora'][name]
         print(f'{name}: {len(works)} works; different waits {found["separate"]["different"][-1]}, joined {found["joined"]["different"][-1]} '
-              f'(once: {found["joined"]["once"][-1]}); wait223 {found["joined"]["wait223"]} times; tokens a note '
+              f'(once: {found["joined"]["once"][-1]}); wait223 {found["joined"]["wait223"]} times; tokens per note '
               + ', '.join(f'{k} {v:.3f}' for k, v in found['tokens_a_note'].items()))
     atomic_write(args.out/'waits.json', json.dumps(result).encode())
 

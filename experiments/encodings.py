@@ -10,7 +10,7 @@ read. `kept` is the share of those notes that the tokens give back; an encoding 
 tokens) and chords (of all keys) are learnt from the training works. The chordwise row has 4 steps a beat, since its texts
 would be three times as long otherwise: it spells less, and is here for its order of size only.
 
-An n-gram sees the last seven tokens, whatever they hold: an encoding with fewer tokens a note sees more music. A network with
+An n-gram sees the last seven tokens, whatever they hold: an encoding with fewer tokens per note sees more music. A network with
 a long memory may rank the encodings otherwise.
 """
 import argparse
@@ -65,7 +65,7 @@ def as_markdown(result:dict) -> str:
     for name, rows in result['corpora'].items():
         first = next(iter(rows.values()))
         lines += ['', f'## {name}: {first["works"]} test works, {first["notes"]:,} notes', '',
-                  '| encoding | vocabulary | order | tokens a note | nats a token | bits a note | 95% | kept |',
+                  '| encoding | vocabulary | order | tokens per note | nats per token | bits per note | 95% | kept |',
                   '|---|---:|---:|---:|---:|---:|---:|---:|']
         for encoding, r in rows.items():
             cells = [encoding, r['vocabulary'], r['order'], f'{r["tokens"]:.2f}', f'{r["nats"]:.3f}', f'{r["bits"]:.2f}',
@@ -87,7 +87,7 @@ def main():
         corpora[name] = {}
         for encoding, encoder in encodings(make):
             row = corpora[name][encoding] = measure(make(encoder))
-            bits = f'{row["bits"]:.2f} bits a note ({row["low"]:.2f} to {row["high"]:.2f})'
+            bits = f'{row["bits"]:.2f} bits per note ({row["low"]:.2f} to {row["high"]:.2f})'
             print(f'{name:12} {encoding:26} {bits}', flush=True)
     result = dict(seconds=round(time.perf_counter() - begin, 1), corpora=corpora)
     atomic_write(args.out/'encodings.json', (json.dumps(result, indent=1) + '\n').encode())

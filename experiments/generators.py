@@ -68,7 +68,7 @@ def as_markdown(result:dict) -> str:
     about, grams = ', '.join(f'{k} {v}' for k, v in result['machine'].items()), result['ngrams']
     best = grams['nats_per_token'][str(grams['best'])]
     lines = ['# Curves', '', f'Made by `python -m experiments.generators`; {about}; seed {result["seed"]}.', '', result['corpus'] + '.', '',
-             '| run | parameters | epochs | minutes | nats a token of the test works | bits a note | below the best n-gram |', '|' + '---|'*7]
+             '| run | parameters | epochs | minutes | nats per token of the test works | bits per note | below the best n-gram |', '|' + '---|'*7]
     for name, r in result['runs'].items():
         n, b = r['nats_per_token'], r['bits_per_note']
         lines.append(f'| {name}: {r["arch"]} {r["size"]} | {r["parameters"]:,} | {r["epochs"]} | {sum(r["seconds"])/60:.1f} | '

@@ -44,7 +44,8 @@ from .report import write_report
 # %% ../nbs/47_all.ipynb #0003
 _all_ = ['MusicalInceptionScore', 'evaluate', 'leaderboard', 'calibrate', 'composer_clips',
          'composer_learner', 'embeddings', 'predict', 'probabilities', 'CopyIndex',
-         'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus', 'openscore_corpus', 'toy_corpus', 'corrupt_clips',
+         'longest_copies', 'Corpus', 'folder_corpus', 'music21_corpus', 'openscore_corpus', 'toy_corpus',
+         'corrupt_clips',
          'real_clips', 'best_of', 'critic_clips', 'critic_learner', 'generated_clips', 'RandomTranspose',
          'TokenBlock', 'classifier_dataloaders', 'lm_dataloaders', 'MidiTokEncoder', 'make_encoder',
          'miditok_encoder', 'train_bpe', 'Checkpoints', 'evaluate_lm', 'generator_learner', 'default_hparams',

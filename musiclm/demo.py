@@ -182,7 +182,7 @@ def run_generator(self:Demo):
     for name, model in (('generator_early', *early), ('generator', learn.model)):
         save_model(model, self.work/'models'/name, data='built-in corpus, training works', history=history)
     found = evaluate_lm(learn, c)
-    self.pace.say(f'    held-out nats a token {found["nats_per_token"]}, bits a note {found["bits_per_note"]}')
+    self.pace.say(f'    held-out nats per token {found["nats_per_token"]}, bits per note {found["bits_per_note"]}')
     n = sum(p.numel() for p in learn.model.parameters())
     return dict(generator={**found, 'history': history, 'parameters': n})
 
@@ -195,7 +195,7 @@ def run_pretrained(self:Demo):
     composer, generator = evaluate_composer(predict(self.judge, clips).given, info,
                                             self.judge.labels), evaluate_lm(self.generator, c)
     for k in ('log_loss', 'macro_f1'): self.pace.say(f'    judge: {k} {composer[k]}')
-    self.pace.say(f'    generator: held-out nats a token {generator["nats_per_token"]}, bits a note '
+    self.pace.say(f'    generator: held-out nats per token {generator["nats_per_token"]}, bits per note '
                   f'{generator["bits_per_note"]}')
     return dict(composer=dict(**composer, labels=self.judge.labels, temperature=self.judge.temperature),
                 generator=generator,
@@ -219,7 +219,7 @@ def run_ngrams(self:Demo):
     for order in sorted({1, min(4, s.ngram_order), best}):
         model.order = order
         found[str(order)] = evaluate_lm(model, self.corpus)
-        self.pace.say(f'    order {order}: held-out nats a token {found[str(order)]["nats_per_token"]}')
+        self.pace.say(f'    order {order}: held-out nats per token {found[str(order)]["nats_per_token"]}')
     model.order = best
     return dict(ngrams=dict(ngrams=found, best_order=best))
 
@@ -243,7 +243,7 @@ def run_pieces(self:Demo):
                       prompt_composer=row.composer, prompt_work=row.work)
     self.save_pieces(pieces)
     rate = s.n_pieces*s.n_tokens/seconds
-    self.pace.say(f'    {rate:,.0f} tokens a second')
+    self.pace.say(f'    {rate:,.0f} tokens per second')
     removed = float(np.mean([p.info['removed'] for p in pieces]))
     return dict(sampling=dict(tokens_per_second=rate, removed_by_grammar=removed, **CRITIC_RULES['original']))
 
