@@ -89,7 +89,7 @@ def judge_clips(
     groups=None, # (n,) work or prompt of each piece; None: the prompt, if `sample` noted it
     composers=None, # (n,) name of the composer of each prompt; None: `prompt_composer` of the pieces, if they say so
 ) -> EvaluatedClips:
-    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary, or that does not know a composer."
+    "Cut clips and ask the judge. Raises ValueError on a judge of another vocabulary or without a composer."
     model = unwrap_model(judge)
     cut, kept = (pieces, np.arange(len(pieces))) if isinstance(pieces, np.ndarray) else clips_of_pieces(pieces,
             model.clip_length, 1)
@@ -105,8 +105,9 @@ def judge_clips(
     if groups is not None and len(pd.unique(groups)) < 2: groups = None
     if composers is not None: composers = composer_indices(model, composers)[kept]
     encoder = make_encoder(model.encoding, model.vocab.itos)
-    tables, heard = [encoder.decode(c) for c in cut], predict(model, cut)
-    return EvaluatedClips(cut, heard.probs, heard.embeddings, describe(tables), describe_structure(tables), heard.none,
+    tables, output = [encoder.decode(c) for c in cut], predict(model, cut)
+    return EvaluatedClips(cut, output.probs, output.embeddings, describe(tables), describe_structure(tables),
+                          output.none,
                   groups, composers,
                   len(pieces) - len(kept), np.asarray(kept))
 

@@ -61,7 +61,7 @@ def line_pairs(
 def suffix_ranks(
     symbols:np.ndarray, # (n,) integers
 ) -> tuple: # (n,) int32 suffix array; list of (n + 1,) int32 ranks by the first 1, 2, 4, … symbols, the last row -1
-    "Sort all suffixes by prefix doubling: each round sorts only what is not told apart yet."
+    "Sort all suffixes by prefix doubling: each round sorts only what still compares as equal."
     rank, ranks, n, size = np.zeros(len(symbols), np.int64), [], len(symbols), 1
     open_, key = np.arange(n), np.unique(symbols, return_inverse=True)[1]
     while True:

@@ -189,7 +189,7 @@ class TokenCNN(nn.Module):
     "Convolutions over tokens, and over what a reference makes of them; pooled to (B, 3*width)."
     def __init__(self,
         n_vocab:int, # Tokens in the vocabulary
-        heard:int=None, # Width of a reference's features; None: there is no reference
+        d_reference:int=None, # Width of a reference's features; None: there is no reference
         width:int=64, # Channels
         n_layers:int=3, # Convolutions
         emb_sz:int=16, # Width of the token embedding, and twice as many channels for the reference's features
@@ -197,11 +197,11 @@ class TokenCNN(nn.Module):
         super().__init__()
         self.emb, self.width = nn.Embedding(n_vocab, emb_sz), 3*width
         nn.init.normal_(self.emb.weight, std=.5)
-        if heard: self.norm, self.narrow = nn.BatchNorm1d(3), nn.Linear(heard, 2*emb_sz)
-        sizes = [emb_sz + (3 + 2*emb_sz if heard else 0)] + [width]*n_layers
+        if d_reference: self.norm, self.narrow = nn.BatchNorm1d(3), nn.Linear(d_reference, 2*emb_sz)
+        sizes = [emb_sz + (3 + 2*emb_sz if d_reference else 0)] + [width]*n_layers
         self.body = nn.Sequential(*(layer for l, (i, o) in enumerate(zip(sizes, sizes[1:])) for layer in (
             nn.Conv1d(i, o, 5, dilation=2**l, padding='same', bias=False), nn.BatchNorm1d(o), nn.ReLU(inplace=True))))
-    def forward(self, x, signs=None, features=None): # (B, T), (B, T, 3), (B, T, heard)
+    def forward(self, x, signs=None, features=None): # (B, T), (B, T, 3), (B, T, d_reference)
         f = [self.emb(x)]
         if signs is not None: f += [self.norm(signs.transpose(1, 2)).transpose(1, 2), self.narrow(features)]
         f = self.body(torch.cat(f, 2).transpose(1, 2)) # (B, width, T)
@@ -216,7 +216,7 @@ class Critic(Classifier):
     def __init__(self,
         n_vocab:int, # Tokens in the vocabulary
         lm=None, # The encoder: a language model whose `features` are pooled
-        reference=None, # A language model to listen with
+        reference=None, # A language model whose features the critic reads
         pooling:str='concat', # Of the encoder: 'last', or 'concat' of the last, maximum and mean
         width:int=64, # Channels of the reader
         n_emb:int=50, # Width of the embedding
@@ -252,14 +252,14 @@ def reset(self:Critic):
 def pool(self:Critic, x): # (B, T) -> (B, pooled)
     "What the encoder and the reader find in clips. The reference computes in bfloat16 if that is quick."
     self.reset()
-    found, heard = [], ()
+    found, extra = [], ()
     if self.lm is not None:
         f = self.lm.features(x) # (B, T, d)
         found += [f[:, -1]] if self.pooling == 'last' else [f[:, -1], f.amax(1), f.mean(1)]
     if self.reference is not None:
         with torch.autocast('cpu', torch.bfloat16, self.bf16 and x.device.type == 'cpu'):
-            heard = lm_features(self.reference, x)
-    if self.reader is not None: found.append(self.reader(x, *heard))
+            extra = lm_features(self.reference, x)
+    if self.reader is not None: found.append(self.reader(x, *extra))
     return torch.cat(found, 1)
 
 # %% ../nbs/35_critic.ipynb #6fba5d54
@@ -317,7 +317,7 @@ def check_reference(
     reference, # A generator, or its `Learner`
     encoder, # Of the clips
 ): # The bare model
-    "Raise `ValueError` if a generator cannot listen to clips."
+    "Raise `ValueError` if a generator cannot serve as the reference of a critic."
     model = unwrap_model(reference, 'generator')
     if not hasattr(model, 'features'): raise ValueError(f'a reference must be a network, not a {type(model).__name__}')
     if model.vocab != encoder.vocab: raise ValueError('the reference has another vocabulary than the clips')
@@ -355,7 +355,7 @@ def critic_learner(
         raise ValueError(f'a critic has the labels fake and real, not {dls.labels}')
     check_arch(arch or 'reader', 'reader', 'roll_cnn')
     if arch == 'roll_cnn':
-        if reference is not None: raise ValueError('roll_cnn reads no tokens, and cannot listen with a reference')
+        if reference is not None: raise ValueError('roll_cnn reads no tokens, and takes no reference')
         return clip_learner(dls, arch=arch, size=size, lr=lr, wd=wd, n_emb=o.n_emb, p=o.p, options=options, start=start,
                             metrics=metrics, cbs=cbs, **kwargs)
     build = getattr(unwrap_model(start), 'build', {})

@@ -104,7 +104,7 @@ class Grammar(ByRow):
         self.part, self.voice, self.level = map(table, (encoder.part_of, encoder.voice_of, encoder.level_of))
         config = encoder.config
         mezzo = int(encoder.class_of[64]) if config.velocity_bins else 0
-        self.loudness = torch.full((n, len(config.parts)), mezzo, device=device) # (n, parts) as told last
+        self.loudness = torch.full((n, len(config.parts)), mezzo, device=device) # (n, parts) as set last
         self.speed = torch.full((n, 1), tempo_class(config.tempo_bins, 120) if config.tempo_bins else 0, device=device)
         self.until = torch.full((n, 1), LONGEST_PIECE, device=device) # step that no wait passes
         self.own = None # (V,) bool: tokens of a part that is given

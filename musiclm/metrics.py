@@ -554,11 +554,11 @@ def bar_similarity(
     bar, onset = notes.attrs.get('steps_per_beat', 12)*beats_per_bar, notes.onset.to_numpy()
     which, within = divmod(onset - onset.min(), bar)
     _, kind = np.unique(np.stack([notes.part, within, notes.pitch]), axis=1, return_inverse=True)
-    heard = np.zeros((which.max() + 1, kind.max() + 1))
-    heard[which, kind.ravel()] = 1
-    size = heard.sum(1)
+    present = np.zeros((which.max() + 1, kind.max() + 1))
+    present[which, kind.ravel()] = 1
+    size = present.sum(1)
     both = size[:, None] + size
-    return np.divide(2*heard @ heard.T, both, out=np.zeros_like(both), where=both > 0)
+    return np.divide(2*present @ present.T, both, out=np.zeros_like(both), where=both > 0)
 
 # %% ../nbs/30_metrics.ipynb #9fc9aa1a
 STRUCTURE = dict(short=1, middle=2, long=4)

@@ -336,7 +336,7 @@ def read_answers(
     paths:list, # Files of answers, and keys among them
 ) -> tuple: # Table of answers; keys by the name of the quiz; a line on each file passed over
     "Read what listeners sent. Raises `ValueError` if nothing can be read."
-    loaded, keys, rows, bad, heard = [], {}, [], [], set()
+    loaded, keys, rows, bad, seen = [], {}, [], [], set()
     for path in paths:
         try: data = json.loads(Path(path).read_text(encoding='utf-8'))
         except OSError as e: bad.append(f'{path}: {e.strerror}')
@@ -347,9 +347,9 @@ def read_answers(
     for path, data in loaded:
         try:
             found = answer_rows(data, keys)
-            if (who := (found[0]['listener'], found[0]['quiz'])) in heard:
+            if (who := (found[0]['listener'], found[0]['quiz'])) in seen:
                 raise ValueError('these answers came in another file, too')
-            heard.add(who); rows += found
+            seen.add(who); rows += found
         except ValueError as e: bad.append(f'{path}: {e}')
     if not rows: raise ValueError('no answers to sum up' + (f': {"; ".join(bad)}' if bad else ''))
     return pd.DataFrame(rows), keys, bad
@@ -458,13 +458,13 @@ def summarise(
                                      if len(t := a[a['truth'] == 'human']) else {})},
                  agreement=agreement(a), seconds=float(a['seconds'].median()), clips=clips)
     if critic is None: return found
-    heard = critic_on(critic, clips, keys or {})
-    real = (heard['truth'] == 'human').to_numpy(int)
-    found['critic'] = dict(rank_correlation=rank_correlation(heard['realness'], heard['said_human']))
+    table = critic_on(critic, clips, keys or {})
+    real = (table['truth'] == 'human').to_numpy(int)
+    found['critic'] = dict(rank_correlation=rank_correlation(table['realness'], table['said_human']))
     if 0 < real.sum() < len(real):
-        found['critic'].update(auc_of_critic=auc(heard['realness'], real),
-                               auc_of_listeners=auc(heard['said_human'], real))
-    return {**found, 'clips': heard}
+        found['critic'].update(auc_of_critic=auc(table['realness'], real),
+                               auc_of_listeners=auc(table['said_human'], real))
+    return {**found, 'clips': table}
 
 # %% ../nbs/42_quiz.ipynb #3c044845
 def summary_text(

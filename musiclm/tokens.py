@@ -237,7 +237,7 @@ def opening(self:Encoder,
     if composer is None: return np.array([BOS], np.uint16)
     if not (slug := self.find_composer(composer)):
         known = ', '.join(self.config.composers) or 'none: encode with composer tokens'
-        raise ValueError(f'the encoding knows no composer {composer!r}; it knows {known}')
+        raise ValueError(f'the encoding has no composer {composer!r}; it has {known}')
     return np.array([BOS, self.composers.start + self.config.composers.index(slug)], np.uint16)
 
 # %% ../nbs/11_tokens.ipynb #4eb9e604
@@ -469,7 +469,7 @@ def read_durations(self:NotewiseEncoder,
 @patch
 def read_velocities(self:NotewiseEncoder,
     ids:np.ndarray, # Token ids
-) -> tuple: # For every token the velocity that holds there, and the index of the token that told it (-1: none did)
+) -> tuple: # For every token the velocity that holds there, and the index of the token that set it (-1: none did)
     "What the tokens of loudness say of the onsets behind them, part by part."
     velocity, teller = np.full(len(ids), 64), np.full(len(ids), -1)
     if not self.config.velocity_bins: return velocity, teller
@@ -560,7 +560,7 @@ def state_before(self:Encoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of a token
 ) -> np.ndarray: # Token ids
-    "What was told before `start` and still holds there: nothing, in most encodings."
+    "Tokens that set a state before `start` which still holds there: none, in most encodings."
     return ids[:0]
 
 # %% ../nbs/11_tokens.ipynb #f22902a8
@@ -569,7 +569,7 @@ def state_before(self:NotewiseEncoder,
     ids:np.ndarray, # Token ids of a piece
     start:int, # Index of a token
 ) -> np.ndarray: # Token ids: the last loudness of each part, and the last tempo
-    "What was told before `start` and still holds there."
+    "Tokens that set a state before `start` which still holds there."
     if self.loud.start == self.tempo.stop: return ids[:0]
     before = np.asarray(ids[:start], np.int64)
     kinds = [self.voice_of[before] == part

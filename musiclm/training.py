@@ -89,7 +89,7 @@ def verdict(
     more = 'train longer (--epochs), on more clips (--clips), or on more works'
     if difference.low > 0: return f'better than {baseline}'
     if difference.high < 0: return f'worse than {baseline}, do not use it: {more}'
-    return f'not told apart from {baseline}: {more}'
+    return f'not significantly different from {baseline}: {more}'
 
 # %% ../nbs/38_training.ipynb #96e43b4a
 def train_generator(

@@ -154,10 +154,10 @@ def to_json(self:EncodingConfig) -> str:
 def from_json(cls:EncodingConfig,
     text:str, # What `to_json` wrote
 ) -> EncodingConfig:
-    "Read options from JSON; raises `ValueError` on an option that this version does not know."
+    "Read options from JSON; raises `ValueError` on an option that this version does not support."
     options = json.loads(text)
     if unknown := sorted(set(options) - {f.name for f in fields(cls)}):
-        raise ValueError(f'the encoding has options that this version of musiclm does not know: {unknown}')
+        raise ValueError(f'the encoding has options that this version of musiclm does not support: {unknown}')
     return cls(**options)
 
 # %% ../nbs/10_vocab.ipynb #000d

@@ -135,7 +135,7 @@ def test_a_training_ends_with_a_verdict(place):
     assert figure(who['log_loss of a logistic regression']) - figure(who['log_loss']) == pytest.approx(figure(who['log_loss, lower by']), abs=.011)
 
 
-@pytest.mark.parametrize('low, high, said', [(.1, .3, 'better than X'), (-.1, .3, 'not told apart from X: train longer'),
+@pytest.mark.parametrize('low, high, said', [(.1, .3, 'better than X'), (-.1, .3, 'not significantly different from X: train longer'),
                                              (-.3, -.1, 'worse than X, do not use it: train longer')])
 def test_a_verdict_is_by_the_interval(low, high, said):
     assert verdict(Estimate((low + high)/2, .1, low, high, 9), 'X').startswith(said)

@@ -161,9 +161,9 @@ def test_composers_are_known_whatever_the_case(judge, pieces):
 def test_bad_judges_are_one_clear_line(judge, pieces, real):
     other = HandJudge(NotewiseEncoder(EncodingConfig(max_wait=24)))
     with pytest.raises(ValueError, match='another vocabulary'): evaluate(pieces, real, other)
-    with pytest.raises(ValueError, match='does not know bach; of these composers it knows none: train one on'):
+    with pytest.raises(ValueError, match='was not trained on bach; of these composers it was trained on none: train one on'):
         evaluate(pieces, real, judge, composers=['bach']*12)
-    with pytest.raises(ValueError, match='does not know Bach, Liszt; of these composers it knows ALTO: train one on'):
+    with pytest.raises(ValueError, match='was not trained on Bach, Liszt; of these composers it was trained on ALTO: train one on'):
         evaluate(pieces, real, judge, composers=['Bach', 'ALTO', 'Liszt']*4)
     with pytest.raises(ValueError, match='clips of 20 tokens'): evaluate(real.clips[:, :20], real, judge)
     with pytest.raises(ValueError, match='1 clips for 2 composers'): evaluate(pieces[:1], real, judge)
