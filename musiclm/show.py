@@ -160,7 +160,7 @@ def roll_png(
 
 # %% ../nbs/05_show.ipynb #0012
 def _note_path(notes, high):
-    "SVG path of the notes as horizontal strokes, each a semitone thick; long notes end early, so that repetitions show."
+    "SVG path of the notes as horizontal strokes, each a semitone thick; long notes end early: repetitions show."
     marks, x, y = [], 0, 0
     for onset,duration,pitch in notes[['onset', 'duration', 'pitch']].to_numpy().tolist():
         length = duration-1 if duration > 3 else duration
