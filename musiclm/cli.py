@@ -9,6 +9,7 @@ __all__ = ['main']
 import argparse
 import os
 import sys
+import warnings
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -320,6 +321,7 @@ def main(
     argv:list=None, # Arguments; None: those of the process
 ) -> int: # Exit status: 0, 1 after bad input, 130 after an interrupt
     "Run a command. Bad input gives one line on standard error."
+    warnings.filterwarnings('ignore', '`torch.jit', FutureWarning) # fastai uses it, and torch 2.14 warns of it
     args = make_parser().parse_args(join_part_map(sys.argv[1:] if argv is None else argv))
     name = f'musiclm {args.command}' + (f' (process {os.environ["RANK"]})' if int(os.environ.get('RANK', 0)) else '')
     if sys.stderr.isatty(): print('loading …', end='\r', file=sys.stderr, flush=True) # torch takes seconds
