@@ -76,7 +76,7 @@ def encode(
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
     corpus = source_corpus(source, path, metadata, pieces, **options)
-    print(corpus.summary().to_string(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
+    print(corpus.overview(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
 
 # %% ../nbs/46_cli.ipynb #5eb00acc
 MOST_DRAWN = 500 # pieces in the histograms of a store: about two seconds
@@ -87,6 +87,7 @@ def inspect(
     all:bool=False, # Print every token
     roll=None, # PNG file for a piano roll
     plot=None, # PNG file for histograms of pitches and waits
+    table=None, # CSV file for the pieces, works, notes and tokens of a store by composer and split
     part_map='auto', # Which track is which part: auto, top, piano, order, names, program, or "v=NAMES p=NAMES"
     tune:int=None, # Which tune of an ABC book
 ):
@@ -96,6 +97,7 @@ def inspect(
     if Path(source).is_dir():
         corpus = Corpus.load(source)
         print(corpus.describe(piece))
+        if table: corpus.summary().to_csv(table)
         notes, ids, encoder = corpus.notes(piece), corpus.tokens(piece), corpus.encoder
         drawn = corpus.sample(MOST_DRAWN)
         tables, of = (corpus.notes(i) for i in drawn), f' of {len(drawn):,} of {len(corpus):,} pieces'

@@ -21,7 +21,7 @@ from .scores import audible_velocity, read_tracks
 from .vocab import EncodingConfig
 from .tokens import NotewiseEncoder
 from .encoders import make_encoder
-from .sources import split_by_work
+from .sources import SPLITS, split_by_work
 
 # %% ../nbs/16_corpus.ipynb #fwd00002
 __getattr__, __dir__ = forward_names(__name__, dict(build_corpus='build', music21_corpus='build',
@@ -120,6 +120,20 @@ def summary(self:Corpus) -> pd.DataFrame: # Indexed by composer and split
     return by.agg(pieces=('piece', 'size'), works=('work', 'nunique'), notes=('n_notes', 'sum'),
                   tokens=('n_tokens', 'sum'))
 
+# %% ../nbs/16_corpus.ipynb #4bb54d94
+MOST_COMPOSERS, LARGEST = 12, 10 # a table of more composers is cut to the largest
+
+@patch
+def overview(self:Corpus) -> str: # At most a screenful
+    "The summary as text: whole for a few composers, else totals by split and the composers with most notes."
+    table = self.summary()
+    by_composer = table.groupby('composer').sum().sort_values('notes', ascending=False, kind='stable')
+    if len(by_composer) <= MOST_COMPOSERS: return table.to_string()
+    splits = [s for s in (*SPLITS, 'other') if s in table.index.get_level_values('split')]
+    totals, rest = table.groupby('split').sum().loc[splits], by_composer.iloc[LARGEST:].sum()
+    shown = pd.concat([by_composer.head(LARGEST), pd.DataFrame([rest], index=[f'{len(by_composer) - LARGEST} more'])])
+    return f'{totals.to_string()}\n\n{shown.rename_axis("composer").to_string()}'
+
 # %% ../nbs/16_corpus.ipynb #dcffce0d
 @patch
 def describe(self:Corpus,
@@ -133,7 +147,7 @@ def describe(self:Corpus,
     used = counts[counts > 0]
     longer = ', '.join(f'{(lengths >= n).mean():.0%} have {n:,} or more' for n in (256, 512, 1000, 2000))
     often = ', '.join(f'{t} {n/counts.sum():.1%}' for t, n in used.head(8).items())
-    lines = [str(self), f'encoding: {self.encoder.config}', self.summary().to_string(), '',
+    lines = [str(self), f'encoding: {self.encoder.config}', self.overview(), '',
              f'tokens per piece: {lengths.min():,} to {lengths.max():,}, {lengths.median():,.0f} at the median; '
              f'{longer}',
              f'vocabulary: {len(used)} of {len(counts)} tokens are used; the most frequent: {often}',
