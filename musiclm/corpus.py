@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .notes import atomic_folder, forward_names, note_table
+from .notes import atomic_folder, check_sealed, forward_names, note_table
 from .midi import place_notes
 from .scores import audible_velocity, read_tracks
 from .vocab import EncodingConfig
@@ -218,6 +218,9 @@ def save(self:Corpus,
         write_about(new, self.manifest, self.encoder, self.errors, self.sources)
     return Path(folder)
 
+# %% ../nbs/16_corpus.ipynb #b4a0eaa9
+STORE_FILES = ('manifest.parquet', 'tokens.npy', 'vocab.json', 'encoding.json', 'sources.json', 'errors.csv')
+
 # %% ../nbs/16_corpus.ipynb #000c
 @patch(cls_method=True)
 def load(cls:Corpus,
@@ -225,10 +228,10 @@ def load(cls:Corpus,
 ) -> Corpus: # Its tokens mapped, not read
     "Open a stored corpus; raises ValueError when it is none."
     folder = Path(folder)
-    if missing := [f for f in ('manifest.parquet', 'tokens.npy', 'vocab.json', 'encoding.json')
-                   if not (folder/f).exists()]:
+    if missing := [f for f in STORE_FILES[:4] if not (folder/f).exists()]:
         raise ValueError(f'{folder}: not a stored corpus ({missing[0]} is missing): make one with `musiclm encode '
                          f'FOLDER --out STORE`')
+    sealed = check_sealed(folder, STORE_FILES, 'build the store again, or take it from a copy')
     try:
         encoder = make_encoder(EncodingConfig.from_json((folder/'encoding.json').read_text()),
                                json.loads((folder/'vocab.json').read_text()))
@@ -239,7 +242,9 @@ def load(cls:Corpus,
         sources = json.loads((folder/'sources.json').read_text()) if (folder/'sources.json').exists() else ()
     except (ValueError, OSError, KeyError) as e: raise ValueError(f'{folder}: broken corpus ({e})') from None
     if len(manifest) and (manifest.offset + manifest.n_tokens).max() > len(store):
-        raise ValueError(f'{folder}: broken corpus (fewer tokens than its manifest says)')
+        raise ValueError(f'{folder}: broken corpus (fewer tokens than its manifest has)')
+    if not sealed and len(store) and store.max() >= len(encoder.vocab):
+        raise ValueError(f'{folder}: broken corpus (tokens beyond its vocabulary)')
     return cls(manifest, store, encoder, errors, sources)
 
 # %% ../nbs/16_corpus.ipynb #0011

@@ -193,7 +193,7 @@ def write_pages(out, pieces, lead, settings):
     from musiclm.notes import atomic_folder
     from musiclm.report import save_piece_notes, write_report
     if old := len(list((Path(out)/'midi').glob('*.mid'))): print(f'replaces {old} piece{"s"*(old > 1)} in {out}')
-    with atomic_folder(out, 'index.html') as folder, progress_bar('page') as progress:
+    with atomic_folder(out, 'index.html', sealed=False) as folder, progress_bar('page') as progress:
         write_report(folder, pieces, title=Path(out).resolve().name, lead=lead, settings=settings, progress=progress)
         save_piece_notes(folder, pieces, lead, settings)
     print(f'{lead}\n{len(pieces)} pieces: {Path(out)/"midi"}\nlistening page: {Path(out)/"index.html"}')

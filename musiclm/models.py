@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from . import __version__
-from .notes import atomic_folder, forward_names
+from .notes import CHECKSUMS, atomic_folder, check_sealed, forward_names
 from .vocab import EncodingConfig, Vocab
 from .architectures import make_classifier, make_model
 
@@ -197,6 +197,9 @@ def model_folder(
     ready = not Path(name).exists() and str(name) in pretrained_models()
     return pretrained_folder()/str(name) if ready else Path(name)
 
+# %% ../nbs/21_models.ipynb #ad3d5eb9
+FILES = ['model.json', 'vocab.json', 'model.safetensors', 'README.md', CHECKSUMS] # of a saved model
+
 # %% ../nbs/21_models.ipynb #0366e470
 def load_model(
     dir, # What `save_model` wrote, or the name of a pretrained model
@@ -207,6 +210,7 @@ def load_model(
     if not (dir/'model.json').is_file():
         ready = f'; pretrained: {", ".join(pretrained_models())}' if pretrained_models() else ''
         raise ValueError(f'{dir} holds no model: `model.json` is missing (see `musiclm train`{ready})')
+    check_sealed(dir, FILES[:3], 'save the model again, or take it from a copy')
     try:
         about = json.loads((dir/'model.json').read_text())
         vocab = Vocab(json.loads((dir/'vocab.json').read_text()))
@@ -221,9 +225,6 @@ def load_model(
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ValueError(f'{dir} holds no model that musiclm {__version__} can read: {reason}') from e
     return model.to(device) if isinstance(model, nn.Module) else model
-
-# %% ../nbs/21_models.ipynb #ad3d5eb9
-FILES = ['model.json', 'vocab.json', 'model.safetensors', 'README.md'] # of a saved model
 
 # %% ../nbs/21_models.ipynb #ac319918
 @contextmanager

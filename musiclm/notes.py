@@ -7,7 +7,9 @@ __all__ = ['ScoreError', 'note_table', 'transpose', 'write_midi']
 
 # %% ../nbs/00_notes.ipynb #0003
 import glob
+import hashlib
 import importlib
+import json
 import os
 import re
 import shutil
@@ -170,11 +172,64 @@ def recover_folder(
         if found[1] == 'old' and not path.exists(): left.rename(path)
         else: shutil.rmtree(left, ignore_errors=True)
 
+# %% ../nbs/00_notes.ipynb #39ebcf4b
+CHECKSUMS = 'sha256.json'
+
+def sync(
+    path:Path, # A file or a folder
+):
+    "Have the system write a file to its disk."
+    if os.name != 'posix': return
+    handle = os.open(path, os.O_RDONLY)
+    try: os.fsync(handle)
+    finally: os.close(handle)
+
+def seal(
+    folder:Path, # A folder that is whole
+):
+    "Write the checksums of a folder's files beside them, and have all written to disk."
+    files = sorted(p for p in folder.rglob('*') if p.is_file() and p.name not in (CHECKSUMS, 'README.md'))
+    sums = {p.relative_to(folder).as_posix(): file_hash(p) for p in files}
+    (folder/CHECKSUMS).write_text(json.dumps(sums, indent=1))
+    for p in (*files, folder/CHECKSUMS, folder): sync(p)
+
+# %% ../nbs/00_notes.ipynb #51718676
+@lru_cache(1000)
+def content_hash(
+    path:Path, size:int, changed:int, # `changed`: in nanoseconds; a file that changes is read again
+) -> str: # Hexadecimal digits
+    "The SHA-256 of a file; each is read once in a process."
+    found = hashlib.sha256()
+    with path.open('rb') as f:
+        while part := f.read(1 << 20): found.update(part)
+    return found.hexdigest()
+
+def file_hash(path:Path) -> str:
+    "The SHA-256 of a file."
+    about = path.stat()
+    return content_hash(path, about.st_size, about.st_mtime_ns)
+
+# %% ../nbs/00_notes.ipynb #1bdae821
+def check_sealed(
+    folder:Path, # What `atomic_folder` wrote; one without checksums is of version 0.1
+    names, # Files that are to be used, if they are there
+    remedy:str, # What to do if it is damaged
+) -> bool: # Whether there are checksums
+    "Raise `ValueError` if a file of a folder is not as it was written."
+    if not (folder/CHECKSUMS).is_file(): return False
+    try: sums = {str(k): str(v) for k, v in json.loads((folder/CHECKSUMS).read_text()).items()}
+    except (ValueError, AttributeError) as e: raise ValueError(f'{folder/CHECKSUMS} is damaged: {remedy}') from e
+    for name in names:
+        if (folder/name).is_file() and file_hash(folder/name) != sums.get(name):
+            raise ValueError(f'{folder/name} is damaged (its SHA-256 differs): {remedy}')
+    return True
+
 # %% ../nbs/00_notes.ipynb #8907aa3b
 @contextmanager
 def atomic_folder(
     path, # Where the folder shall be; missing folders above it are made
     mark:str, # File that it will hold, and that a folder must hold to be replaced
+    sealed:bool=True, # Write the checksums of its files
 ):
     "Gives a folder to fill, which then appears whole or not at all; raises `ValueError` if that can't be."
     path = Path(path).resolve()
@@ -184,7 +239,9 @@ def atomic_folder(
     try:
         new.mkdir(parents=True)
         yield new
+        if sealed: seal(new)
         replace_dir(new, path)
+        sync(path.parent)
     except OSError as e: raise ValueError(f'{path} cannot be written: {e.strerror or e}') from e
     finally: shutil.rmtree(new, ignore_errors=True)
 

@@ -12,7 +12,7 @@ import pytest
 from musiclm.corpus import Corpus, clips, encode_file, toy_corpus
 from musiclm.build import build_corpus, folder_corpus, music21_corpus
 from musiclm.encoders import make_encoder
-from musiclm.notes import transpose, write_midi
+from musiclm.notes import seal, transpose, write_midi
 from musiclm.scores import read_score
 from musiclm.sources import SPLITS
 from musiclm.tokens import NotewiseEncoder
@@ -404,8 +404,26 @@ def test_a_damaged_journal_is_begun_anew_and_a_damaged_store_refuses(folder, tmp
     build()
     assert store_bytes(tmp_path/'s') == whole
     (tmp_path/'s'/'vocab.json').write_text('[]') # its splits would be forgotten
-    with pytest.raises(ValueError, match='broken corpus'): build()
+    with pytest.raises(ValueError, match='vocab.json is damaged'): build()
     assert (tmp_path/'s'/'vocab.json').read_text() == '[]'
+    seal(tmp_path/'s')
+    with pytest.raises(ValueError, match='broken corpus'): build()
+
+
+def test_a_flipped_bit_of_a_store_is_noticed(tmp_path):
+    store = toy_corpus(8).save(tmp_path/'s')
+    for file in sorted(store.iterdir()):
+        whole = file.read_bytes()
+        for at in np.random.default_rng(0).integers(0, 8*len(whole), 20):
+            data = bytearray(whole)
+            data[at//8] ^= 1 << at % 8
+            file.write_bytes(data)
+            with pytest.raises(ValueError, match='is damaged' if file.name != 'sha256.json' else 'damaged|broken'): Corpus.load(store)
+        file.write_bytes(whole)
+    (store/'sha256.json').unlink() # as of version 0.1
+    tokens = np.load(store/'tokens.npy')
+    np.save(store/'tokens.npy', np.r_[tokens[:-1], np.uint16(9999)])
+    with pytest.raises(ValueError, match='beyond its vocabulary'): Corpus.load(store)
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(folder, tmp_path):

@@ -279,7 +279,7 @@ def test_every_critic_learns_and_comes_back_from_disk(two, made, reference, tmp_
     save_model(learn, tmp_path/'critic')
     back = load_model(tmp_path/'critic')
     assert critic_scores(back, made[0]) == pytest.approx(critic_scores(learn, made[0]), abs=1e-6) and back.labels == ['fake', 'real']
-    assert {p.name for p in (tmp_path/'critic').iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'vocab.json'}
+    assert {p.name for p in (tmp_path/'critic').iterdir()} == {'README.md', 'model.json', 'model.safetensors', 'sha256.json', 'vocab.json'}
     if 'reference' in build:
         assert not back.train().reference.training and not any(p.requires_grad for p in back.reference.parameters())
 
@@ -327,7 +327,7 @@ def test_references_and_starts_that_do_not_fit_are_refused(two, corpus, referenc
     cases = [('another vocabulary', dict(reference=changed(vocab=Vocab(corpus.vocab.itos[:-1])))),
              ('another encoding', dict(reference=changed(encoding=EncodingConfig(steps_per_beat=24)))),
              ('must be a network', dict(reference=ngram)), ('no encoder', dict(arch='reader', start=reference)),
-             ('listen with a reference', dict(arch='roll_cnn', reference=reference)), ('unknown pooling', dict(pooling='first')),
+             ('takes no reference', dict(arch='roll_cnn', reference=reference)), ('unknown pooling', dict(pooling='first')),
              ('unknown size', dict(arch='reader', size='huge')), ('generator is wanted', dict(reference=critic_learner(two, arch='reader')))]
     for message, kwargs in cases:
         with pytest.raises(ValueError, match=message) as e: critic_learner(two, **kwargs)

@@ -244,7 +244,7 @@ def test_checkpoints_every_other_epoch(small, tmp_path):
 
 
 def test_a_checkpoint_is_a_model_and_nothing_is_pickled(small, kept):
-    assert sorted(p.name for p in (kept/'epoch-00001').iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'training.json',
+    assert sorted(p.name for p in (kept/'epoch-00001').iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'sha256.json', 'training.json',
                                                                       'training.safetensors', 'vocab.json']
     json.loads((kept/'epoch-00001'/'training.json').read_text())
     safetensors.torch.load_file(kept/'epoch-00001'/'training.safetensors')

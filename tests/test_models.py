@@ -21,6 +21,7 @@ from fastai.text.models.awdlstm import AWD_LSTM
 from fastai.text.models.core import LinearDecoder
 from safetensors import safe_open
 
+from musiclm.notes import seal
 from musiclm.corpus import toy_corpus
 from musiclm.models import (PRETRAINED, from_hub, load_model, model_card, model_folder, pretrained_folder,
     pretrained_models, push_to_hub, save_model)
@@ -278,7 +279,7 @@ def test_saved_and_loaded_models_say_the_same(kind, tmp_path):
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_model_is_safetensors_and_json(kind, tmp_path):
     folder = save_model(make(kind), tmp_path/'m')
-    assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+    assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'sha256.json', 'vocab.json']
     with safe_open(folder/'model.safetensors', 'np') as f: assert all(f.get_tensor(k).dtype.kind in 'fiu' for k in f.keys())
     for p in folder.iterdir():
         data = p.read_bytes()
@@ -351,8 +352,18 @@ def test_a_broken_model_is_one_line(broken, tmp_path):
     folder = save_model(make('classifier awd_lstm'), tmp_path/'mine')
     load_model(folder)
     broken(folder)
+    if (folder/'model.json').exists(): seal(folder) # whoever changes a file may write new checksums
     with pytest.raises(ValueError) as e: load_model(folder)
     assert str(folder) in str(e.value) and len(str(e.value).splitlines()) == 1 and len(str(e.value)) < 400
+
+
+@pytest.mark.parametrize('name', ['model.json', 'model.safetensors', 'vocab.json'])
+def test_a_flipped_bit_of_a_model_is_noticed(name, tmp_path):
+    folder = save_model(make('awd_lstm'), tmp_path/'m')
+    data = bytearray((folder/name).read_bytes())
+    data[len(data)//2] ^= 1
+    (folder/name).write_bytes(data)
+    with pytest.raises(ValueError, match=f'{name} is damaged'): load_model(folder)
 
 
 def test_a_file_is_no_model(tmp_path):
@@ -495,7 +506,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(kind, hub, tmp_path):
     model, get = make(kind), dict(hub.options, cache_dir=tmp_path/'cache')
     address = push_to_hub(model, 'me/mine', data='made up', licence='apache-2.0', **hub.options)
     assert address.startswith(f'{hub.options["endpoint"]}/me/mine/commit/')
-    assert sorted(hub.repos['me/mine'][-1]['files']) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+    assert sorted(hub.repos['me/mine'][-1]['files']) == ['README.md', 'model.json', 'model.safetensors', 'sha256.json', 'vocab.json']
     again = from_hub('me/mine', **get)
     assert torch.equal(logits_of(again), logits_of(model)) and again.card == dict(data='made up', licence='apache-2.0')
     first = hub.repos['me/mine'][0]['sha']
@@ -514,7 +525,7 @@ def test_only_the_files_of_a_model_are_moved(hub, tmp_path):
     for name in ('secrets.env', 'modeling.py', 'pytorch_model.bin'): (folder/name).write_text('import os')
     push_to_hub(folder, 'me/mine', **hub.options)
     files = hub.repos['me/mine'][-1]['files']
-    assert sorted(files) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+    assert sorted(files) == ['README.md', 'model.json', 'model.safetensors', 'sha256.json', 'vocab.json']
     files['modeling.py'], files['pytorch_model.bin'] = b'raise SystemExit', pickle.dumps(print)
     from_hub('me/mine', cache_dir=tmp_path/'cache', **hub.options)
     assert not [a for a in hub.asked if a.endswith(('.py', '.bin'))]

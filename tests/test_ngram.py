@@ -158,7 +158,7 @@ def test_saved_and_loaded(tmp_path, top, order):
     held = [corpus.tokens(7)]
     assert np.array_equal(again.nats(held), m.nats(held)) and (again.order, again.max_order) == (order, top)
     assert again.encoding == m.encoding and again.vocab == m.vocab and again.card == {'note': 'x'}
-    assert {p.name for p in (tmp_path/'m').iterdir()} == {'model.json', 'vocab.json', 'model.safetensors', 'README.md'}
+    assert {p.name for p in (tmp_path/'m').iterdir()} == {'model.json', 'vocab.json', 'model.safetensors', 'sha256.json', 'README.md'}
     a, b = (o.step(torch.tensor([1, 5]), o.init_state(2))[0] for o in (m, again))
     assert torch.equal(a, b)
 
