@@ -19,6 +19,7 @@ from .notes import ScoreError, part_of_tracks, to_grid
 MAX_BYTES = 64 << 20  # of one score, unpacked; a symphony is under 4 MB
 
 # %% ../nbs/01_midi.ipynb #b1def398
+MAX_NAME = 200 # characters of a track's name that are read
 READ_FLAGS = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0) # a pipe does not block
 
 def read_bytes(
@@ -171,7 +172,7 @@ def midi_tracks(
     raw, frames = repair_midi(read_bytes(path), path)
     try: score = parse_midi(raw)
     except (RuntimeError, ValueError) as e: raise ScoreError(path, f'broken MIDI: {e}') from None
-    tracks = [(t.name, t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
+    tracks = [(t.name[:MAX_NAME], t.program, t.notes.numpy()) for t in score.tracks if not t.is_drum]
     tracks = [t for t in tracks if len(t[2]['time'])]
     if not tracks: raise ScoreError(path, 'no notes in it (drums are not read)')
     columns = [c for _, _, c in tracks]

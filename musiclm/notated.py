@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from .notes import ScoreError
-from .midi import MAX_BYTES, Tracks, read_bytes
+from .midi import MAX_BYTES, MAX_NAME, Tracks, read_bytes
 
 # %% ../nbs/02_notated.ipynb #0024
 def bar_voices(
@@ -164,7 +164,7 @@ def score_rows(
         program = tool.midiProgram if tool is not None and tool.midiProgram is not None else 0
         rows = part_rows([(starts[i], starts[i + 1], events, semitones) for i,
                           (events, semitones, _) in enumerate(its)])
-        found.append(((str(getattr(part, 'partName', None) or part.id or ''), program), rows))
+        found.append(((str(getattr(part, 'partName', None) or part.id or '')[:MAX_NAME], program), rows))
     return found, score_tempos(parts, starts), int(misfits)
 
 # %% ../nbs/02_notated.ipynb #002e
@@ -203,11 +203,12 @@ def score_text(
     return raw.decode('utf-16' if utf16 else 'utf-8-sig', errors='replace').replace('\r\n', '\n').replace('\r', '\n')
 
 # %% ../nbs/02_notated.ipynb #0031
-MAX_TAGS = 4_000_000    # of one MusicXML file; a symphony has some hundred thousand
+MAX_TAGS = 2_500_000    # of one MusicXML file, and as many attributes; a string quartet has up to 600,000
 MAX_CELLS = 300_000     # notes of a MusicXML file, tokens of a kern file, characters of a tune
 MAX_METRE = 64          # beats or other units in a bar, by its time signature
 MAX_BAR = 256           # beats between two bar lines in ABC
-MAX_ROW = 4000          # bars of one part, or what one bar holds
+MAX_ROW = 4000          # bars of one part, or what one bar holds, or …
+PART_COST = 4           # … so many times the parts of a MusicXML file: at most 1,000
 MAX_EFFORT = 40_000_000 # the sum of squares of these: 40 parts of 1000 bars
 
 # %% ../nbs/02_notated.ipynb #ebdad7af
@@ -224,18 +225,18 @@ def check_effort(
         raise ScoreError(path, f'a time signature of {max(metres)} beats; at most {MAX_METRE} are read')
     if cells > MAX_CELLS: raise ScoreError(path, f'too large: {cells:,} notes, tokens or characters')
     if max(sizes, default=0) > MAX_ROW or costs*sum(n*n for n in sizes) + sum(m**3 for m in metres) > MAX_EFFORT:
-        raise ScoreError(path, 'too many bars, or too much in a bar, to be read in reasonable time')
+        raise ScoreError(path, 'too many parts or bars, or too much in a bar, to be read in reasonable time')
 
 # %% ../nbs/02_notated.ipynb #962fae5a
 METRE_UNKNOWN = re.compile(r'M:(?!\s*(C\|?|[\d+() ]+/\s*\d+)\s*$).*')
-BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\]]*\]')
+BESIDE_NOTES = re.compile(r'(?<!\\)%.*|"[^"]*"|![^!\s|]*!|\+[a-z]+\+|\[[A-JN-UW-Za-z]:[^\[\]]*\]')
 
 # %% ../nbs/02_notated.ipynb #eada1841
 def canonical_abc(
     tune:str, # One tune
 ) -> str: # The same with its notes, keys, metres, lengths and voices, and nothing else
     "Leave out of a tune what does not sound, and write fields on lines of their own."
-    all_lines, lines, ended = tune.split('\n'), [], False
+    all_lines, lines, ended = re.sub('[ \t]+', ' ', tune).split('\n'), [], False # patterns are quadratic in blanks
     key = next((i for i, line in enumerate(all_lines) if line.startswith('K:')), None)
     n_head = next((i for i, line in enumerate(all_lines) if not re.match('[A-Za-z%]', line[:1])
                    or line[1:2] not in ':%'),
@@ -246,7 +247,7 @@ def canonical_abc(
         if field := re.match(r'([A-Za-z]):(?![|:])', line):
             if field[1] in 'KLMV': lines.append(line)
         elif '|' in line or not ended: # after an empty line there may be words
-            lines += re.sub(r'\[([KLMV]:[^\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
+            lines += re.sub(r'\[([KLMV]:[^\[\]]*)\]', r'\n\1\n', line.replace('x', 'z')).split('\n')
     lines = by_voices([line for line in lines if line.strip()])
     head = [line for line in all_lines[:n_head] if re.match('[XMLQ]:', line)]
     head, lines = ([METRE_UNKNOWN.sub('M:none', line) for line in ls] for ls in (head, lines))
@@ -363,7 +364,8 @@ def xml_root(
     raw:bytes, # A file of XML
 ): # The root element; raises `ScoreError` if it is broken, too large, or defines entities
     "Parse untrusted XML."
-    if raw.count(b'<') > MAX_TAGS: raise ScoreError(path, f'more than {MAX_TAGS:,} XML tags: too large')
+    if max(raw.count(b'<'), raw.count(b'=')) > MAX_TAGS:
+        raise ScoreError(path, f'more than {MAX_TAGS:,} XML tags or attributes: too large')
     if b'<!ENTITY' in raw.replace(b'\0', b''): # without the \0 of UTF-16
         raise ScoreError(path, 'XML entities are not allowed')
     try: return ElementTree.fromstring(raw)
@@ -384,6 +386,22 @@ def by_parts(
     new.extend(parts.values())
     return new
 
+# %% ../nbs/02_notated.ipynb #b30c2429
+def drop_marks(
+    root, # Root element of a score; changed in place
+):
+    "Leave out marks of tempo that make no sense: those of other programs do not keep their music from being read."
+    for sound in root.iter('sound'):
+        try: sense = 0 < float(sound.get('tempo', 1)) < 1e6
+        except ValueError: sense = False
+        if not sense: del sound.attrib['tempo']
+    for above in root.iter('direction-type'):
+        for mark in above.findall('metronome'):
+            if any(not (unit.text or '').strip() for unit in mark.iter('beat-unit')): above.remove(mark)
+    for direction in root.iter('direction'): # music21 fails on one without content
+        for above in direction.findall('direction-type'):
+            if not len(above): direction.remove(above)
+
 # %% ../nbs/02_notated.ipynb #855a70b2
 def bounded_xml(
     path,
@@ -399,9 +417,11 @@ def bounded_xml(
         if part.get('id') not in listed: raise ScoreError(path, f'part {part.get("id")} is missing from the part list')
         if part.find('.//duration') is not None and part.find('.//divisions') is None:
             raise ScoreError(path, f'part {part.get("id")} has no divisions (the length of a beat)')
+    drop_marks(root)
     bars = [part.findall('measure') for part in root.findall('part')]
+    many = PART_COST*max(len(bars), len(listed))
     notes, slow = ([e.tag for e in root.iter() if e.tag in tags] for tags in (('note',), ('harmony', 'attributes')))
-    check_effort(path, len(notes) + 4*len(slow), [len(b) for b in bars] + [len(bar) for b in bars for bar in b],
+    check_effort(path, len(notes) + 4*len(slow), [many, *map(len, bars), *(len(bar) for b in bars for bar in b)],
                   [e.text or '' for e in root.iter() if e.tag == 'beats' or
                    e.tag == 'beat-type' and re.search(r'[^\d\s]', e.text or '')])
     return root

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import unicodedata
 from importlib import resources
@@ -244,17 +245,54 @@ def works_of_titles(
 # %% ../nbs/15_sources.ipynb #f967122a
 SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES
 
+# %% ../nbs/15_sources.ipynb #6de16daa
+def printable(
+    path:str, # A path, perhaps with bytes that are no UTF-8
+) -> str:
+    "A path as it can be shown and stored."
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+def fault_of_path(
+    path:str, # With the suffix of a score
+) -> str: # '' if nothing is wrong
+    "Why something that is named like a score cannot be one."
+    if printable(path) != path: return 'its name, or that of its folder, is not UTF-8: rename it'
+    if os.path.isfile(path): return ''
+    if os.path.isdir(path): return 'a folder, not a score'
+    return 'not a regular file' if os.path.exists(path) else 'a link that leads nowhere'
+
+def walk_scores(
+    folder:Path,
+): # Generates (path inside the folder, path, what is wrong or '')
+    "All that is named like a score below a folder. Links are followed, but each folder is read once."
+    seen, unread = set(), []
+    for above, folders, names in os.walk(folder, followlinks=True, onerror=unread.append):
+        real, place = os.path.realpath(above), os.path.relpath(above, folder)
+        if real in seen: folders.clear()
+        if real in seen: continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith('.') and f != '__MACOSX')
+        for name in (*names, *folders):
+            if name.startswith('.') or Path(name).suffix.lower() not in SCORE_SUFFIXES: continue
+            inside = Path(place, name).as_posix()
+            yield printable(inside), Path(above, name), fault_of_path(os.path.join(above, name))
+    for e in unread:
+        yield printable(os.path.relpath(e.filename, folder)), None, f'the folder cannot be read: {e.strerror}' 
+
 # %% ../nbs/15_sources.ipynb #fe8c3fb1
 def score_files(
     folder:Path,
-) -> dict: # Path inside the folder -> file, sorted
+) -> tuple: # Path inside the folder -> file, sorted; and a list of (path, reason) of what cannot be read
     "The scores below a folder; raises ValueError when there is no folder or nothing in it."
     if not folder.is_dir(): raise ValueError(f'{folder}: no such folder')
-    inside = {p.relative_to(folder): p for p in sorted(folder.rglob('*')) if p.suffix.lower() in SCORE_SUFFIXES}
-    files = {i.as_posix(): p for i, p in inside.items()
-             if not any(part.startswith('.') or part == '__MACOSX' for part in i.parts) and p.is_file()}
-    if not files: raise ValueError(f'{folder}: no scores in it (MIDI, MusicXML, kern or ABC)')
-    return files
+    files, errors = {}, []
+    for inside, path, reason in sorted(walk_scores(folder), key=lambda found: found[0]):
+        if reason: errors.append((inside, reason))
+        else: files[inside] = path
+    if not files:
+        more = f'; {errors[0][0]}: {errors[0][1]}' if errors else ''
+        raise ValueError(f'{folder}: no scores in it (MIDI, MusicXML, kern or ABC){more}')
+    return files, errors
 
 # %% ../nbs/15_sources.ipynb #244f8d00
 def list_tunes(
@@ -263,8 +301,9 @@ def list_tunes(
     "What tunes a book has, without reading their notes."
     try: tunes = abc_tunes(score_text(read_bytes(file)))
     except ValueError: return [] # the reader will say why
-    title = lambda t: re.search(r'^T: *(.*?) *$', t[t.rfind('\nX:') + 1:], re.M)
-    return [(key, ' '.join(found[1].split()) if (found := title(text)) else '') for key, text in tunes.items()]
+    lines = lambda t: t[t.rfind('\nX:') + 1:].split('\n')
+    title = lambda t: next((' '.join(line[2:].split()) for line in lines(t) if line.startswith('T:')), '')
+    return [(key, title(text)) for key, text in tunes.items()]
 
 # %% ../nbs/15_sources.ipynb #ab4088ec
 def piece_rows(
@@ -361,7 +400,7 @@ def entries_of_table(
 # %% ../nbs/15_sources.ipynb #b545aac2
 def match_rows(
     table:pd.DataFrame, # What `entries_of_table` gives
-    files:dict, # What `score_files` gives
+    files:dict, # Path inside the folder -> file, from `score_files`
     folder:Path,
     source, # The table's name, for the report
 ) -> tuple: # A list of (path inside, row), and a list of (path, reason)
@@ -440,7 +479,7 @@ def folder_manifest(
 ) -> pd.DataFrame: # Columns path, piece, composer, work, if known title, split, tune, part_map; `attrs['errors']`
     "List the scores in a folder; raises ValueError when there are none."
     folder = Path(path)
-    files, home = score_files(folder), folder.resolve().name
+    (files, unread), home = score_files(folder), folder.resolve().name
     if metadata is None: metadata = own_metadata(folder)
     if metadata is None or metadata is False:
         rows, errors = [{**r, 'by_title': False} for i, f in files.items() for r in piece_rows(i, f, home)], []
@@ -461,5 +500,5 @@ def folder_manifest(
         errors += cut
     columns = [c for c in ('path', 'piece', 'composer', 'work', 'title', 'split', 'tune', 'part_map') if c in manifest]
     manifest = manifest[columns]
-    manifest.attrs['errors'] = errors
+    manifest.attrs['errors'] = unread + errors
     return manifest

@@ -280,14 +280,17 @@ def n_bars(n): return ''.join(f'<measure number="{i}">{START*(i == 0)}{note(dura
 
 
 @pytest.mark.parametrize('name, text, reason', [
-    ('x.musicxml', xml(f'<part id="P1">{n_bars(MAX_ROW + 1)}</part>'), 'too many bars'),
+    ('x.musicxml', xml(f'<part id="P1">{n_bars(MAX_ROW + 1)}</part>'), 'too many parts or bars'),
     ('x.musicxml', xml(part(START + note()*(MAX_ROW + 1))), 'too much in a bar'),
     ('x.musicxml', '<a>' + '<b/>'*(MAX_TAGS + 1), 'tags'),
+    ('x.musicxml', '<a' + ' b="1"'*(MAX_TAGS + 1) + '/>', 'attributes'),
+    ('x.musicxml', xml(*(part(START + note(), id=f'P{i}') for i in range(1001)), names=['x']*1001, ids=[f'P{i}' for i in range(1001)]),
+     'too many parts'),
     ('x.krn', kern('**kern', *['8qc']*(MAX_ROW + 1), '*-'), 'too much in a bar'),
-    ('x.krn', kern('**kern', *['4c', '=']*(MAX_ROW + 1), '*-'), 'too many bars'),
+    ('x.krn', kern('**kern', *['4c', '=']*(MAX_ROW + 1), '*-'), 'too many parts or bars'),
     ('x.krn', kern('**kern') + '.\t.\n'*MAX_CELLS, 'too large'),
-    ('x.abc', abc('CDEF|'*1001), 'too many bars'),
-    ('x.abc', abc('[K:D]'*(MAX_ROW + 1) + 'C|'), 'too many bars'),
+    ('x.abc', abc('CDEF|'*1001), 'too many parts or bars'),
+    ('x.abc', abc('[K:D]'*(MAX_ROW + 1) + 'C|'), 'too many parts or bars'),
     ('x.abc', abc('C'*MAX_CELLS), 'too large'),
 ], ids=lambda x: x if len(x) < 30 else 'text')
 def test_what_would_keep_music21_busy_is_refused_at_once(tmp_path, monkeypatch, name, text, reason):
@@ -301,3 +304,31 @@ def test_what_would_keep_music21_busy_is_refused_at_once(tmp_path, monkeypatch, 
 @pytest.mark.parametrize('max_gap', [0, -1, .05])
 def test_a_gap_is_a_step_or_more(max_gap):
     with pytest.raises(ValueError, match='max_gap'): read_score(NASTY/'midi_gap_of_days.mid', max_gap=max_gap)
+
+
+@pytest.mark.parametrize('mark', ['<sound tempo="0"/>', '<sound tempo="-5"/>', '<sound tempo="nan"/>', '<sound tempo="fast"/>',
+    '<direction><direction-type><metronome><beat-unit/><per-minute>60</per-minute></metronome></direction-type></direction>',
+    '<direction><direction-type><metronome><beat-unit/><per-minute>60</per-minute></metronome></direction-type>'
+    '<sound tempo="0"/></direction>'])
+def test_a_tempo_without_sense_is_left_out_and_the_music_is_read(mark, tmp_path):
+    bar = START + mark + note()*4
+    (tmp_path/'x.musicxml').write_text(xml(part(bar)))
+    (tmp_path/'y.musicxml').write_text(xml(part(START + note()*4)))
+    x, y = read_score(tmp_path/'x.musicxml'), read_score(tmp_path/'y.musicxml')
+    assert x.equals(y) and x.attrs.get('tempos') == y.attrs.get('tempos')
+
+
+def test_a_very_long_name_of_a_track_is_cut(tmp_path):
+    score = note_table([0], [12], [60])
+    from musiclm.midi import MAX_NAME, midi_tracks
+    from musiclm.notes import to_symusic
+    score = to_symusic(score)
+    score.tracks[0].name = 'piano '*1_000_000
+    score.dump_midi(tmp_path/'x.mid')
+    assert len(midi_tracks(tmp_path/'x.mid').names[0][0]) == MAX_NAME and len(read_score(tmp_path/'x.mid')) == 1
+
+
+def test_very_many_open_brackets_are_read_in_linear_time(tmp_path):
+    (tmp_path/'x.abc').write_text(abc('[A:'*80_000 + 'CDEF|'))
+    try: read_score(tmp_path/'x.abc')
+    except ScoreError: pass

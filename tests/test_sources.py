@@ -1,4 +1,5 @@
 "Sources: splits by work, curated manifests, works by name and title, folders, and tables of metadata as they come."
+import os
 import unicodedata
 
 import numpy as np
@@ -8,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclm.corpus import toy_corpus
-from musiclm.notes import write_midi
+from musiclm.notes import ScoreError, note_table, write_midi
 from musiclm.notated import abc_tunes
-from musiclm.scores import read_notes
-from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, music21_manifest, read_manifest,
+from musiclm.scores import read_notes, read_score
+from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, list_tunes, music21_manifest, read_manifest,
                              subsample, split_by_work, work_of, works_of_titles)
 
 NAMES = [name for name in corpora().name if ':' not in name] # inside music21
@@ -380,3 +381,45 @@ def test_another_metadata_csv_is_not_taken_for_asap(notes, tmp_path):
 def test_a_book_is_listed_as_it_is_read(tmp_path, encoding):
     (tmp_path/'book.abc').write_text('X:1\nT:One\nK:C\nCDEF|\n\nX:2\nT:Two\nK:C\nGABc|\n', encoding=encoding)
     assert folder_manifest(tmp_path).piece.tolist() == ['book.abc#1', 'book.abc#2']
+
+
+def test_what_is_named_like_a_score_and_cannot_be_read_is_listed(tmp_path):
+    folder, elsewhere = tmp_path/'music', tmp_path/'elsewhere'
+    for place in (folder/'bach', folder/'closed', elsewhere): place.mkdir(parents=True)
+    midi = write_midi(note_table([0, 12], [12, 12], [60, 62]), folder/'bach'/'a.mid').read_bytes()
+    (elsewhere/'b.mid').write_bytes(midi)
+    (folder/'liszt').symlink_to(elsewhere) # a composer's folder elsewhere is read
+    (folder/'bach'/'again').symlink_to(folder/'bach') # a loop is not
+    (folder/'bach'/'lost.mid').symlink_to(tmp_path/'nowhere')
+    (folder/'bach'/'folder.mid').mkdir()
+    os.mkfifo(folder/'bach'/'pipe.mid')
+    (tmp_path/os.fsdecode(b'm\xfcller')).mkdir()
+    os.rename(tmp_path/os.fsdecode(b'm\xfcller'), folder/os.fsdecode(b'm\xfcller'))
+    (folder/os.fsdecode(b'm\xfcller')/'c.mid').write_bytes(midi)
+    found = folder_manifest(folder)
+    assert sorted(found.piece) == ['bach/a.mid', 'liszt/b.mid']
+    assert dict(found.attrs['errors']) == {
+        'bach/folder.mid': 'a folder, not a score', 'bach/lost.mid': 'a link that leads nowhere', 'bach/pipe.mid': 'not a regular file',
+        'm\\xfcller/c.mid': 'its name, or that of its folder, is not UTF-8: rename it'}
+
+
+def test_a_folder_without_permission_is_listed(tmp_path, monkeypatch):
+    (tmp_path/'closed').mkdir()
+    write_midi(note_table([0], [12], [60]), tmp_path/'bach'/'a.mid')
+    scandir = os.scandir
+    def refuse(path):
+        if os.fspath(path).endswith('closed'): raise PermissionError(13, 'Permission denied', os.fspath(path))
+        return scandir(path)
+    monkeypatch.setattr(os, 'scandir', refuse) # root may read everything
+    assert folder_manifest(tmp_path).attrs['errors'] == [('closed', 'the folder cannot be read: Permission denied')]
+
+
+@pytest.mark.parametrize('field', ['T:', 'M:', 'L:', 'X:'])
+def test_a_book_with_very_many_blanks_is_read_in_linear_time(field, tmp_path):
+    "Each of these took a minute and more with patterns that are quadratic in blanks."
+    text = 'X:1\nT:a tune\nM:4/4\nL:1/4\nK:C\nCDEF|\n'
+    book = tmp_path/'book.abc'
+    book.write_text(text.replace(field, field + ' '*280_000 + 'x'*(field == 'M:')) + '\nX:2\nT:b\nK:C\nC|\n')
+    assert [t for _, t in list_tunes(book)] == ['a tune', 'b']
+    try: assert len(read_score(book)) == 4
+    except ScoreError as e: assert field == 'X:' or field == 'L:', e
