@@ -10,7 +10,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
+import threading
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -52,6 +55,29 @@ class Encoded(NamedTuple):
     music:str # Fingerprint, equal for equal music in whatever key
     reason:str # Empty if all went well
 
+# %% ../nbs/17_build.ipynb #92d2d81f
+MAX_SECONDS = 60 # for one score
+
+class TimeIsUp(BaseException):
+    "Reading takes too long; no `except Exception` in a library catches it."
+
+@contextmanager
+def deadline(
+    seconds:float,
+):
+    "Raise `TimeIsUp` when the time is up, and every second after that."
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'setitimer'): return (yield)
+    def ring(*_): raise TimeIsUp
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    try: yield
+    finally:
+        while signal.getsignal(signal.SIGALRM) is ring: # the alarm may ring in here, too
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            except TimeIsUp: pass
+
 # %% ../nbs/17_build.ipynb #12ead774
 def music_hash(
     columns, # `NoteColumns`
@@ -69,9 +95,11 @@ def encode_job(
 ) -> Encoded:
     "Encode a score, or say why not."
     try:
-        columns = read_for(encoder, job.path, job.part_map, job.tune, **reading)
-        return Encoded(job.key, encode_columns(columns, encoder), len(columns.onset), music_hash(columns), '')
+        with deadline(MAX_SECONDS):
+            columns = read_for(encoder, job.path, job.part_map, job.tune, **reading)
+            return Encoded(job.key, encode_columns(columns, encoder), len(columns.onset), music_hash(columns), '')
     except ScoreError as e: return failed_job(job, e.reason)
+    except TimeIsUp: return failed_job(job, f'reading took over {MAX_SECONDS} seconds')
     except Exception as e: # an error in one file must not stop the others
         return failed_job(job, f'cannot be encoded ({type(e).__name__}: {e})')
 
@@ -88,6 +116,22 @@ def encode_batch(
 ) -> list: # `Encoded`
     "Encode a batch of jobs in a worker process."
     return [encode_job(job, encoder, reading) for job in jobs]
+
+# %% ../nbs/17_build.ipynb #2086fc78
+@lru_cache(1)
+def end_with(
+    parent:int, # Process that handed out the work
+):
+    "End this process soon after its parent, which may be killed."
+    def watch():
+        while os.getppid() == parent: time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def work_for(parent:int, f, *args):
+    "Call a function in a worker process."
+    if os.name == 'posix': end_with(parent)
+    return f(*args)
 
 # %% ../nbs/17_build.ipynb #86fd7008
 def job_keys(
@@ -285,8 +329,9 @@ def in_processes(
     how = dict(return_as='generator', pre_dispatch=1) if one_by_one else dict(return_as='generator_unordered')
     with parallel_config('loky', inner_max_num_threads=1, idle_worker_timeout=30):  # frees their memory
         try:
-            yield from Parallel(workers, batch_size=1, **how)(delayed(encode_batch)(b, encoder, reading)
-                    for b in batches)
+            work = delayed(work_for)
+            yield from Parallel(workers, batch_size=1, **how)(work(os.getpid(), encode_batch, b, encoder, reading)
+                                                              for b in batches)
         except TerminatedWorkerError as e:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
             raise ProcessDied from e
@@ -488,41 +533,6 @@ def assemble(
         corpus = Corpus.load(Path(spare)/'store')
         return Corpus(corpus.manifest, np.array(corpus.store), encoder, errors, sources)
 
-# %% ../nbs/17_build.ipynb #c858e924
-PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
-
-# %% ../nbs/17_build.ipynb #50767c5d
-def off_grid(
-    corpus:Corpus, # On a grid with sixteenths and triplets, else the result is 0
-) -> float: # Share of the onsets
-    "How many onsets are neither sixteenths nor triplets, in a sample of pieces."
-    spb = corpus.encoder.config.steps_per_beat
-    if spb%12: return 0.
-    onsets = np.concatenate([corpus.notes(i)['onset'].to_numpy() for i in corpus.sample(50)])%spb
-    return float(((onsets%(spb//4) > 0) & (onsets%(spb//3) > 0)).mean())
-
-# %% ../nbs/17_build.ipynb #3ffb1e42
-def describe_build(
-    corpus:Corpus, # As it was built
-    out, # Folder of its store
-    tempo_grid:str='ticks', # As in `build_corpus`
-) -> list: # Lines
-    "What was read, what was left out, and what may be wrong."
-    of_all = corpus.errors['path'].isin(corpus.sources) # rows that sum up
-    n, works, off = int((~of_all).sum()), corpus.manifest.groupby('composer')['work'].nunique(), off_grid(corpus)
-    lines = [f'{r.path}: {r.reason}' for r in corpus.errors[of_all].itertuples()]
-    if 'n_replaced' in corpus.manifest:
-        lines.append(f'{corpus.manifest.n_replaced.sum()} unknown chords were replaced by the nearest known ones')
-    lines.append(f'{len(corpus):,} pieces read, {n:,} left out'
-                 + f'; {Path(out)/"errors.csv"} gives the reasons'*(n > 0))
-    if tempo_grid == 'ticks' and off > PLAYED:
-        lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use '
-                     f'--tempo-grid seconds')
-    if few := [f'{c} ({k})' for c, k in works.items() if k < 3]:
-        more = f' and {len(few) - 10} others'*(len(few) > 10)
-        lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few[:10])}{more}')
-    return lines
-
 # %% ../nbs/17_build.ipynb #099e74b1
 def music21_corpus(
     names=COMPOSERS, # Which manifests: see `musiclm.sources.corpora`
@@ -548,12 +558,13 @@ def folder_corpus(
     encoder=None, # None: `NotewiseEncoder()`
     metadata=None, # A table that describes the files, see `musiclm.sources.folder_manifest`
     pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
+    work_from:str='name', # What names a work where no table does: the file, or the 'folder' it is in
     part_map='auto', # Which track is which part; 'auto' uses the table, if it has a part map
     seed:int=0, # Of the split
     **building, # Further arguments of `build_corpus`, such as out, composer_tokens, workers, scheduler, cache
 ) -> Corpus: # Split by work; `errors` has what was left out
     "A corpus from a folder of scores: composers by sub-folder and works by file name, or by a table."
-    manifest = folder_manifest(path, metadata, pieces)
+    manifest = folder_manifest(path, metadata, pieces, work_from)
     if part_map != 'auto': manifest['part_map'] = ''
     sources = [str(Path(path).resolve())]
     return build_corpus(manifest, encoder, part_map=part_map, seed=seed, sources=sources, **building)

@@ -17,8 +17,8 @@ from typing import Literal
 from .options import by_part, command, int_by_part, int_or_none, join_part_map
 from .options import make_parser, part_map_of, pitch_pair
 from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, corpora_text,
-                          describe_leaderboard, generate_pieces, make_encoder_from, open_generators, open_model,
-                          open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
+                          describe_build, describe_leaderboard, generate_pieces, make_encoder_from, open_generators,
+                          open_model, open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
                           score_clips, score_report, source_corpus, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
@@ -52,6 +52,7 @@ def encode(
     part_map='auto', # Which track is which part: auto, top, piano, order, names, program, or "v=NAMES p=NAMES"
     metadata=None, # CSV table of the files: composer, work, title, split (default: the table of MAESTRO or ASAP)
     pieces:Literal['scores', 'performances', 'all']='scores', # Which files of ASAP to read
+    work_from:Literal['name', 'folder']='name', # What names a work: the file's name, or the folder it is in
     scheme:Literal['notewise', 'chordwise', 'remi', 'tsd', 'midilike']='notewise', # Encoding (last three: [miditok])
     parts='v,p', # Names of the parts
     part_order=None, # Their order within a step (default: as --parts)
@@ -68,14 +69,13 @@ def encode(
     seed:int=0, # Seed of the split
 ):
     "Encode a folder of scores, or a named corpus, into a store. Pieces that the store holds already are kept."
-    from musiclm.build import describe_build
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
     encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range,
                                 fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins,
                                 durations=durations)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
-    corpus = source_corpus(source, path, metadata, pieces, **options)
+    corpus = source_corpus(source, path, metadata, pieces, work_from, **options)
     print(corpus.overview(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
 
 # %% ../nbs/46_cli.ipynb #5eb00acc

@@ -52,6 +52,7 @@ def source_corpus(
     path=None, # Folder with the scores of openscore:NAME
     metadata=None, # Table that describes a folder
     pieces='scores', # Which files of ASAP
+    work_from='name', # What names the work of a file in a folder
     **options # Of `build_corpus`
 ): # `Corpus`
     "Read and encode the music of a source."
@@ -64,7 +65,58 @@ def source_corpus(
         from musiclm.openscore import openscore_corpus
         return openscore_corpus(name, path, **options)
     if kind == 'music21': return music21_corpus(**({} if name == 'all' else dict(names=name.split(','))), **options)
-    return folder_corpus(source, metadata=metadata, pieces=pieces, **options)
+    return folder_corpus(source, metadata=metadata, pieces=pieces, work_from=work_from, **options)
+
+# %% ../nbs/44_jobs.ipynb #c858e924
+PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
+
+# %% ../nbs/44_jobs.ipynb #50767c5d
+def off_grid(
+    corpus, # On a grid with sixteenths and triplets, else the result is 0
+) -> float: # Share of the onsets
+    "How many onsets are neither sixteenths nor triplets, in a sample of pieces."
+    import numpy as np
+    spb = corpus.encoder.config.steps_per_beat
+    if spb%12: return 0.
+    onsets = np.concatenate([corpus.notes(i)['onset'].to_numpy() for i in corpus.sample(50)])%spb
+    return float(((onsets%(spb//4) > 0) & (onsets%(spb//3) > 0)).mean())
+
+# %% ../nbs/44_jobs.ipynb #2c6a324e
+def cut_folders(
+    corpus, # As it was built
+) -> list: # A line, or none
+    "Folders inside those of the composers whose pieces fall into several splits: they may be works."
+    if any(s.startswith(('music21:', 'openscore:')) for s in corpus.sources): return []
+    above = corpus.manifest.piece.str.rpartition('/')[0]
+    inner = corpus.manifest[above.str.contains('/')].assign(above=above)
+    by_folder = inner.groupby('above')['split'].agg(['nunique', 'size'])
+    cut = by_folder[by_folder['nunique'] > 1].sort_values('size', ascending=False, kind='stable')
+    if cut.empty: return []
+    largest = f'{cut.index[0]} ({cut["size"].iloc[0]} pieces)'
+    return [f'{len(cut)} folder{"s"*(len(cut) > 1)} with pieces in several splits, the largest {largest}: '
+            'where a folder is a work, use --work-from folder']
+
+# %% ../nbs/44_jobs.ipynb #3ffb1e42
+def describe_build(
+    corpus, # As it was built
+    out, # Folder of its store
+    tempo_grid:str='ticks', # As in `build_corpus`
+) -> list: # Lines
+    "What was read, what was left out, and what may be wrong."
+    of_all = corpus.errors['path'].isin(corpus.sources) # rows that sum up
+    n, works, off = int((~of_all).sum()), corpus.manifest.groupby('composer')['work'].nunique(), off_grid(corpus)
+    lines = [f'{r.path}: {r.reason}' for r in corpus.errors[of_all].itertuples()]
+    if 'n_replaced' in corpus.manifest:
+        lines.append(f'{corpus.manifest.n_replaced.sum()} unknown chords were replaced by the nearest known ones')
+    lines.append(f'{len(corpus):,} pieces read, {n:,} left out'
+                 + f'; {Path(out)/"errors.csv"} gives the reasons'*(n > 0))
+    if tempo_grid == 'ticks' and off > PLAYED:
+        lines.append(f'{off:.0%} of the onsets lie off the grid of sixteenths and triplets. For performances use '
+                     f'--tempo-grid seconds')
+    if few := [f'{c} ({k})' for c, k in works.items() if k < 3]:
+        more = f' and {len(few) - 10} others'*(len(few) > 10)
+        lines.append(f'too few works for a composer classifier, which needs three: {", ".join(few[:10])}{more}')
+    return lines + cut_folders(corpus)
 
 # %% ../nbs/44_jobs.ipynb #4512ad35
 def corpora_text() -> str:

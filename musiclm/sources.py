@@ -310,16 +310,19 @@ def piece_rows(
     inside:str, # Path inside the folder
     file:Path,
     home:str, # Composer of what lies in the folder directly
+    work_from:str='name', # 'folder': a folder below the composer's is a work
 ) -> list: # A dict of path, piece, composer, work, and for a book's tunes tune and title
     "The rows of one file by its place and name alone."
     *above, name = inside.split('/')
     composer = above[0] if above else home
     place = '/'.join((composer, *above[1:]))
-    row = dict(path=file, piece=inside, composer=composer, work=f'{place}/{work_of(file.stem)}')
+    whole = work_from == 'folder' and len(above) > 1
+    row = dict(path=file, piece=inside, composer=composer, work=place if whole else f'{place}/{work_of(file.stem)}')
     tunes = list_tunes(file) if file.suffix.lower() == '.abc' else []
     if len(tunes) < 2: return [{**row, 'title': title} for _, title in tunes] or [row]
-    return [{**row, 'piece': f'{inside}#{key}', 'tune': key, 'title': title,
-             'work': f'{place}/{plain_text(title)}' if title else f'{place}/{file.stem}#{key}'} for key, title in tunes]
+    work = lambda key, title: place if whole else f'{place}/{plain_text(title) or f"{file.stem}#{key}"}'
+    return [{**row, 'piece': f'{inside}#{key}', 'tune': key, 'title': title, 'work': work(key, title)}
+            for key, title in tunes]
 
 # %% ../nbs/15_sources.ipynb #3c370adc
 FILE_COLUMNS = ('path', 'file', 'filename', 'piece', 'midi_filename')
@@ -476,13 +479,16 @@ def folder_manifest(
     path, # A folder of scores, a folder for each composer in it
     metadata=None, # CSV or DataFrame that describes the files; None: MAESTRO's or ASAP's if it is there; False: none
     pieces:str='scores', # Of ASAP: 'scores', 'performances' or 'all'
+    work_from:str='name', # What names a work where no table does: the file, or the 'folder' it is in
 ) -> pd.DataFrame: # Columns path, piece, composer, work, if known title, split, tune, part_map; `attrs['errors']`
     "List the scores in a folder; raises ValueError when there are none."
+    if work_from not in ('name', 'folder'): raise ValueError(f"work_from is 'name' or 'folder', not {work_from!r}")
     folder = Path(path)
     (files, unread), home = score_files(folder), folder.resolve().name
     if metadata is None: metadata = own_metadata(folder)
     if metadata is None or metadata is False:
-        rows, errors = [{**r, 'by_title': False} for i, f in files.items() for r in piece_rows(i, f, home)], []
+        rows = [{**r, 'by_title': False} for i, f in files.items() for r in piece_rows(i, f, home, work_from)]
+        errors = []
     else:
         given = isinstance(metadata, pd.DataFrame)
         if not given and not Path(metadata).exists() and (folder/metadata).is_file(): metadata = folder/metadata

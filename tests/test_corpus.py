@@ -4,14 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import musiclm.build as builder
 from musiclm.corpus import Corpus, clips, encode_file, toy_corpus
 from musiclm.build import build_corpus, folder_corpus, music21_corpus
 from musiclm.encoders import make_encoder
+from musiclm.jobs import describe_build
 from musiclm.notes import seal, transpose, write_midi
 from musiclm.scores import read_score
 from musiclm.sources import SPLITS
@@ -487,3 +491,42 @@ def test_a_few_pieces_of_music21(tmp_path):
         notes = corpus.notes(i)
         assert set(notes.part) == {0, 1}
         assert notes.pitch[notes.part == 0].mean() > notes.pitch[notes.part == 1].mean()
+
+
+def test_a_score_that_takes_too_long_is_left_out(folder, tmp_path, monkeypatch):
+    whole = folder_corpus(folder, workers=1, progress=False)
+    slow, read_for = whole.manifest.piece[3], builder.read_for
+    def stuck(encoder, path, *args, **kwargs):
+        while str(path).endswith(slow):
+            try: time.sleep(.01)
+            except Exception: pass # as music21 does
+        return read_for(encoder, path, *args, **kwargs)
+    monkeypatch.setattr(builder, 'read_for', stuck)
+    monkeypatch.setattr(builder, 'MAX_SECONDS', .3)
+    found = folder_corpus(folder, workers=1, progress=False)
+    assert dict(found.errors.values)[slow] == 'reading took over 0.3 seconds' and len(found) == len(whole) - 1
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere a process does not learn who its parent is')
+def test_a_worker_ends_with_its_parent():
+    worker = 'import os, time; from musiclm.build import end_with; end_with(os.getppid()); print(os.getpid(), flush=True); time.sleep(99)'
+    with subprocess.Popen([sys.executable, '-c', f'import subprocess, sys; subprocess.run([sys.executable, "-c", {worker!r}])'],
+                          stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    def alive():
+        try: return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z' if Path('/proc').is_dir() else not os.kill(pid, 0)
+        except (FileNotFoundError, ProcessLookupError): return False
+    until = time.monotonic() + 20
+    while alive() and time.monotonic() < until: time.sleep(.1)
+    assert not alive()
+
+
+def test_a_folder_may_be_a_work(toy, tmp_path):
+    for i in range(24): write_midi(toy.notes(i), tmp_path/'schubert'/f'cycle {i//6}'/f'{chr(97 + i)} song.mid')
+    by_name, by_folder = (folder_corpus(tmp_path, workers=1, progress=False, work_from=w) for w in ('name', 'folder'))
+    assert by_name.manifest.work.nunique() == len(by_name) and by_folder.manifest.work.nunique() == 4
+    assert (by_folder.manifest.groupby('work')['split'].nunique() == 1).all()
+    assert 'with pieces in several splits, the largest schubert/cycle' in describe_build(by_name, 'out')[-1]
+    assert not any('several splits' in line for line in describe_build(by_folder, 'out'))
+    with pytest.raises(ValueError, match='work_from'): folder_corpus(tmp_path, work_from='title')

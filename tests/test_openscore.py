@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from musiclm import openscore
-from musiclm.build import describe_build
+from musiclm.jobs import describe_build
 from musiclm.cli import main
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.musicxml import write_musicxml
