@@ -136,6 +136,8 @@ def train(
     anew:bool=False, # Forget an interrupted training of the same name (generator)
     length:int=256, # Tokens of a clip (composer, critic)
     clips:int=2400, # Clips to train on (composer, critic)
+    composers:list=None, # Composers to learn (composer; default: all, or the 20 with most works of over 30)
+    min_works:int=None, # Learn only composers with at least so many works (composer)
     generator:list=None, # Generators that a critic learns from
     reference=None, # Generator whose token statistics a critic reads too; best one of other works
     seed:int=0, # Seed of every random choice
@@ -147,15 +149,16 @@ def train(
     check_output_folder(out, 'model.json')
     config = TrainingConfig(arch, size, lr, bs, epochs, minutes, seed)
     for name, value in dict(seq_len=seq_len, length=length, clips=clips).items(): check_positive(name, value)
-    unused = {'generator': dict(generator=generator, reference=reference),
-              'composer': dict(generator=generator, reference=reference, seq_len=seq_len, anew=anew),
-              'critic': dict(lr=lr, seq_len=seq_len, start=start, anew=anew)}[what]
+    text, judge, critic = dict(seq_len=seq_len, anew=anew), dict(composers=composers, min_works=min_works), dict(
+        generator=generator, reference=reference)
+    unused = {'generator': judge | critic, 'composer': text | critic,
+              'critic': text | judge | dict(lr=lr, start=start)}[what]
     for k, v in unused.items():
         if v: raise ValueError(f'--{k.replace("_", "-")} is no option of a {what}')
     if what != 'generator' and num_distrib() > 1: raise ValueError('several processes can train generators only')
     with process_group() as rank:
-        learn, report = run_training(what, store, config, out, start, generator, reference, length, clips,
-                                     seq_len=seq_len, anew=anew)
+        learn, report = run_training(what, store, config, out, start, generator, reference, length, clips, composers,
+                                     min_works, seq_len=seq_len, anew=anew)
         if not rank: save_trained(learn, report, what, store, out, start, seed)
 
 # %% ../nbs/46_cli.ipynb #0008

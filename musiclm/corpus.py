@@ -21,7 +21,7 @@ from .scores import audible_velocity, read_tracks
 from .vocab import EncodingConfig
 from .tokens import NotewiseEncoder
 from .encoders import make_encoder
-from .sources import SPLITS, split_by_work
+from .sources import SPLITS, find_composers, split_by_work
 
 # %% ../nbs/16_corpus.ipynb #fwd00002
 __getattr__, __dir__ = forward_names(__name__, dict(build_corpus='build', music21_corpus='build',
@@ -111,6 +111,22 @@ def select(self:Corpus,
 ) -> Corpus: # Shares the store
     "A corpus of some of the pieces."
     return Corpus(self.manifest.iloc[list(rows)], self.store, self.encoder, self.errors, self.sources)
+
+# %% ../nbs/16_corpus.ipynb #067e50b4
+@patch
+def of_composers(self:Corpus,
+    composers=None, # Names in any usual form; None: all
+    min_works:int=None, # Only composers with at least so many works
+    most:int=None, # Only so many composers, those with most training works
+) -> Corpus: # Shares the store
+    "The pieces of some composers. Raises `ValueError` if a name is unknown, or no composer is left."
+    known, m = sorted(self.manifest.composer.unique()), self.manifest
+    chosen = known if composers is None else find_composers(composers, known)
+    works, trained = (t.groupby('composer')['work'].nunique() for t in (m, m[m['split'] == 'train']))
+    chosen = [c for c in chosen if works[c] >= (min_works or 0)]
+    if not chosen: raise ValueError(f'no composer has {min_works} works; {works.idxmax()} has {works.max()}')
+    if most: chosen = sorted(chosen, key=lambda c: (-trained.get(c, 0), c))[:most]
+    return self.select(np.flatnonzero(m.composer.isin(chosen)))
 
 # %% ../nbs/16_corpus.ipynb #08d7fa3a
 @patch

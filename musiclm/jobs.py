@@ -154,7 +154,7 @@ def open_generators(paths) -> dict: # Generators by the name of their folder, or
     return {n: open_model(p, 'generator') for n, p in zip(names, paths)}
 
 # %% ../nbs/44_jobs.ipynb #ddd20719
-def run_training(what, store, config, out, start, generators, reference, length, clips,
+def run_training(what, store, config, out, start, generators, reference, length, clips, composers, min_works,
                  **kwargs) -> tuple: # `Learner`, report
     "Train a model by its recipe; the second result is a function that measures it."
     from fastai.torch_core import set_seed
@@ -167,7 +167,7 @@ def run_training(what, store, config, out, start, generators, reference, length,
         learn = t.train_generator(corpus, config, training_folder(out), start, **kwargs)
         return learn, lambda: t.report_generator(learn, corpus)
     if what == 'composer':
-        found = t.train_composer(corpus, config, clips, length, start)
+        found = t.train_composer(corpus, config, clips, length, start, composers, min_works)
         return found[0], lambda: t.report_composer(*found, corpus.encoder)
     if not generators: raise ValueError('a critic needs generators to learn from: give --generator MODEL [MODEL …]')
     models, reference = open_generators(generators), open_model(reference, 'generator') if reference else None

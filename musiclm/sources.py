@@ -7,6 +7,7 @@ __all__ = ['split_by_work', 'corpora', 'read_manifest', 'music21_manifest', 'fol
 
 # %% ../nbs/15_sources.ipynb #b77c5903
 import csv
+import difflib
 import hashlib
 import io
 import json
@@ -177,6 +178,24 @@ def plain_text(
         for c in those: text = text.replace(c, this)
     text = unicodedata.normalize('NFKD', text.casefold())
     return ' '.join(''.join(c for c in text if not unicodedata.combining(c)).split())
+
+# %% ../nbs/15_sources.ipynb #db9a4ccc
+def find_composers(
+    names, # As somebody writes them
+    known, # Composers there are
+) -> list: # For each name the composer meant
+    "Match names of composers; accents, case, commas and the order of words do not matter. Raises `ValueError`."
+    words = lambda name: frozenset(re.findall(r'[^\W_]+', plain_text(str(name))))
+    of, found = {k: words(k) for k in known}, []
+    for name in names:
+        meant = [k for k in known if of[k] == words(name)] or [k for k in known if words(name) <= of[k] and words(name)]
+        if len(meant) > 1: raise ValueError(f'{name!r} may be {" or ".join(map(repr, meant))}: write more of the name')
+        if not meant:
+            near = difflib.get_close_matches(str(name), known, 3) or sorted(known)[:10]
+            more = ' …'*(len(known) > len(near))
+            raise ValueError(f'there is no composer {name!r}; there are {"; ".join(near)}{more}')
+        found += meant
+    return found
 
 # %% ../nbs/15_sources.ipynb #c06de0cc
 def name_key(

@@ -91,6 +91,22 @@ def verdict(
     if difference.high < 0: return f'worse than {baseline}, do not use it: {more}'
     return f'not significantly different from {baseline}: {more}'
 
+# %% ../nbs/38_training.ipynb #6d9afb07
+MANY_COMPOSERS, MOST_COMPOSERS = 30, 20
+
+def choose_composers(
+    corpus:Corpus,
+    composers=None, # Names; None: all, or those with most works if there are very many
+    min_works:int=None, # Only composers with at least so many works
+) -> Corpus: # Their pieces
+    "The composers that a classifier shall tell apart."
+    n = corpus.manifest.composer.nunique()
+    if composers is None and min_works is None and n > MANY_COMPOSERS:
+        print(f'of {n} composers the {MOST_COMPOSERS} with most training works are taken; --composers or --min-works '
+              'chooses others')
+        return corpus.of_composers(most=MOST_COMPOSERS)
+    return corpus.of_composers(composers, min_works)
+
 # %% ../nbs/38_training.ipynb #96e43b4a
 def train_generator(
     corpus:Corpus, # Its training works
@@ -144,12 +160,15 @@ def train_composer(
     n_clips:int=2400, # Clips to train on
     length:int=256, # Tokens of a clip
     start=None, # Generator whose weights the encoder begins with
+    composers=None, # Names in any usual form; None: all, or the 20 with most training works if there are over 30
+    min_works:int=None, # Only composers with at least so many works
     cbs=None, # Callbacks that show progress; None: `TerminalProgress`
     device=None, # Where to train; None: fastai's default
     **kwargs, # Further arguments of `composer_clips`
 ) -> tuple: # Trained `Learner`, clips (n, length), and their table
     "Train and calibrate a composer classifier. Raises `ValueError` if fewer than two composers have enough works."
     for name, value in dict(clips=n_clips, length=length).items(): check_positive(name, value)
+    corpus = choose_composers(corpus, composers, min_works)
     clips, info = composer_clips(corpus, n_clips, length, seed=config.seed, **{'n_test': None, **kwargs})
     if left := sorted(set(corpus.manifest.composer) - set(info['composer'])):
         print(f'left out, since they have no clips in training, validation and test works: {", ".join(left)}')

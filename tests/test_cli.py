@@ -136,6 +136,14 @@ def test_a_training_ends_with_a_verdict(place):
     assert figure(who['log_loss of a logistic regression']) - figure(who['log_loss']) == pytest.approx(figure(who['log_loss, lower by']), abs=.011)
 
 
+def test_the_composers_to_learn_are_chosen(place, capsys):
+    assert call(f'train composer store --out X --composers ALTO basso --min-works 3 {CLIPS}') == 0
+    assert load_model(place/'X').labels == ['alto', 'basso']
+    for options, message in (('--composers Liszt', "there is no composer 'Liszt'"), ('--min-works 99', 'no composer has 99 works')):
+        assert call(f'train composer store --out X {options} {CLIPS}') == 1 and message in capsys.readouterr().err
+    assert call(f'train generator store --out X --min-works 3 {TINY}') == 1
+
+
 @pytest.mark.parametrize('low, high, said', [(.1, .3, 'better than X'), (-.1, .3, 'not significantly different from X: train longer'),
                                              (-.3, -.1, 'worse than X, do not use it: train longer')])
 def test_a_verdict_is_by_the_interval(low, high, said):

@@ -530,3 +530,11 @@ def test_a_folder_may_be_a_work(toy, tmp_path):
     assert 'with pieces in several splits, the largest schubert/cycle' in describe_build(by_name, 'out')[-1]
     assert not any('several splits' in line for line in describe_build(by_folder, 'out'))
     with pytest.raises(ValueError, match='work_from'): folder_corpus(tmp_path, work_from='title')
+
+
+def test_pieces_of_some_composers():
+    corpus = toy_corpus(n=24, beats=8, composers=('Alto, Anna', 'Basso, Bob', 'Alto, Zoe', 'Tenor'))
+    assert set(corpus.of_composers(['bob basso', 'zoe alto']).manifest.composer) == {'Basso, Bob', 'Alto, Zoe'}
+    assert corpus.of_composers(most=2).manifest.composer.nunique() == 2 and len(corpus.of_composers(min_works=3)) == 24
+    for kwargs, message in ((dict(composers=['Alto']), 'may be'), (dict(composers=['Liszt']), 'no composer'), (dict(min_works=9), 'no composer has 9')):
+        with pytest.raises(ValueError, match=message): corpus.of_composers(**kwargs)
