@@ -70,9 +70,8 @@ def encode(
 ):
     "Encode a folder of scores, or a named corpus, into a store. Pieces that the store holds already are kept."
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
-    encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range,
-                                fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins,
-                                durations=durations)
+    encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, durations=durations,
+                                fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
     corpus = source_corpus(source, path, metadata, pieces, work_from, **options)
@@ -149,12 +148,12 @@ def train(
     check_output_folder(out, 'model.json')
     config = TrainingConfig(arch, size, lr, bs, epochs, minutes, seed)
     for name, value in dict(seq_len=seq_len, length=length, clips=clips).items(): check_positive(name, value)
-    text, judge, critic = dict(seq_len=seq_len, anew=anew), dict(composers=composers, min_works=min_works), dict(
-        generator=generator, reference=reference)
+    text, judge = dict(seq_len=seq_len, anew=anew), dict(composers=composers, min_works=min_works)
+    critic = dict(generator=generator, reference=reference)
     unused = {'generator': judge | critic, 'composer': text | critic,
               'critic': text | judge | dict(lr=lr, start=start)}[what]
-    for k, v in unused.items():
-        if v: raise ValueError(f'--{k.replace("_", "-")} is no option of a {what}')
+    wrong = next((k for k, v in unused.items() if v), None)
+    if wrong: raise ValueError(f'--{wrong.replace("_", "-")} is no option of a {what}')
     if what != 'generator' and num_distrib() > 1: raise ValueError('several processes can train generators only')
     with process_group() as rank:
         learn, report = run_training(what, store, config, out, start, generator, reference, length, clips, composers,
