@@ -559,12 +559,13 @@ def folder_corpus(
     metadata=None, # A table that describes the files, see `musiclm.sources.folder_manifest`
     pieces:str='scores', # Of the ASAP dataset: 'scores', 'performances' or 'all'
     work_from:str='name', # What names a work where no table does: the file, or the 'folder' it is in
+    licences=None, # Only pieces under one of these, as the table has it, such as 'CC0'
     part_map='auto', # Which track is which part; 'auto' uses the table, if it has a part map
     seed:int=0, # Of the split
     **building, # Further arguments of `build_corpus`, such as out, composer_tokens, workers, scheduler, cache
 ) -> Corpus: # Split by work; `errors` has what was left out
     "A corpus from a folder of scores: composers by sub-folder and works by file name, or by a table."
-    manifest = folder_manifest(path, metadata, pieces, work_from)
+    manifest = folder_manifest(path, metadata, pieces, work_from, licences)
     if part_map != 'auto': manifest['part_map'] = ''
     sources = [str(Path(path).resolve())]
     return build_corpus(manifest, encoder, part_map=part_map, seed=seed, sources=sources, **building)

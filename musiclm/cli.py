@@ -16,9 +16,9 @@ from typing import Literal
 
 from .options import by_part, command, int_by_part, int_or_none, join_part_map
 from .options import make_parser, part_map_of, pitch_pair
-from .jobs import (MISMATCH, PEERS, after_interrupt, ask_for_pretrained, check_paths, corpora_text,
-                          describe_build, describe_leaderboard, generate_pieces, make_encoder_from, open_generators,
-                          open_model, open_ngram, progress_bar, read_one, run_training, save_leaderboard, save_trained,
+from .jobs import (MISMATCH, MOST_DRAWN, PEERS, after_interrupt, ask_for_pretrained, check_paths, corpora_text,
+                          describe_build, describe_leaderboard, generate_pieces, make_encoder_from, open_contestants,
+                          open_generators, open_model, progress_bar, read_one, run_training, save_leaderboard, save_trained,
                           score_clips, score_report, source_corpus, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
@@ -53,6 +53,7 @@ def encode(
     metadata=None, # CSV table of the files: composer, work, title, split (default: the table of MAESTRO or ASAP)
     pieces:Literal['scores', 'performances', 'all']='scores', # Which files of ASAP to read
     work_from:Literal['name', 'folder']='name', # What names a work: the file's name, or the folder it is in
+    license:list=None, # Only pieces under one of these licences, by the table (PDMX's, or --metadata), such as CC0
     scheme:Literal['notewise', 'chordwise', 'remi', 'tsd', 'midilike']='notewise', # Encoding (last three: [miditok])
     parts='v,p', # Names of the parts
     part_order=None, # Their order within a step (default: as --parts)
@@ -74,11 +75,10 @@ def encode(
                                 fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)
-    corpus = source_corpus(source, path, metadata, pieces, work_from, **options)
+    corpus = source_corpus(source, path, metadata, pieces, work_from, license, **options)
     print(corpus.overview(), corpus, f'store: {out}', *describe_build(corpus, out, tempo_grid), sep='\n')
 
 # %% ../nbs/46_cli.ipynb #5eb00acc
-MOST_DRAWN = 500 # pieces in the histograms of a store: about two seconds
 @command('musiclm inspect store --piece 3 --roll roll.png --plot histograms.png')
 def inspect(
     source, # A store, or one score
@@ -114,9 +114,11 @@ def inspect(
 
 # %% ../nbs/46_cli.ipynb #6bf66b97
 @command('musiclm corpora')
-def corpora():
-    "List the named corpora: what they hold, their licences, where they are from, and how to cite them."
-    print(corpora_text())
+def corpora(
+    name=None, # One of them: prints its parts, licence, source, and how to cite it
+):
+    "List the named corpora, and the datasets whose folders are recognised."
+    print(corpora_text(name))
 
 # %% ../nbs/46_cli.ipynb #34e1400d
 @command('musiclm train generator store --out models/mine')
@@ -233,8 +235,7 @@ def score(
     n:int=256, # Pieces of a generator, and real clips
     seed:int=0, # Seed of every random choice
 ):
-    """The musical Inception score, with its interval, of a folder of MIDI files or of a generator; --store gives all
-    figures."""
+    "The musical Inception score of a folder of MIDI files or of a generator, with its interval; --store: all figures."
     from musiclm.corpus import Corpus
     from musiclm.encoders import make_encoder
     from musiclm.generator import check_same_vocab
@@ -265,8 +266,7 @@ def compare(
     from musiclm.corpus import Corpus
     from musiclm.sampling import SamplingRule
     corpus = Corpus.load(store)
-    models = {name: open_ngram(corpus, name) for name in generators if name.startswith('ngram:')}
-    models |= open_generators([g for g in generators if g not in models])
+    models = open_contestants(corpus, generators)
     judge, judge_of_real = open_model(composer, 'composer'), open_model(critic, 'critic') if critic else None
     rules = {o: SamplingRule.parse(o) for o in settings} if settings else None
     table = leaderboard(models, judge, judge_of_real, corpus, n=n, settings=rules, seed=seed, say=status,

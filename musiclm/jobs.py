@@ -53,19 +53,21 @@ def source_corpus(
     metadata=None, # Table that describes a folder
     pieces='scores', # Which files of ASAP
     work_from='name', # What names the work of a file in a folder
+    licences=None, # Of the pieces in a folder
     **options # Of `build_corpus`
 ): # `Corpus`
     "Read and encode the music of a source."
     from musiclm.build import folder_corpus, music21_corpus
     kind, _, name = source.partition(':')
     if path and kind != 'openscore': raise ValueError('--path is the folder of openscore:NAME')
-    if kind in ('music21', 'openscore') and metadata:
-        raise ValueError(f'--metadata describes a folder; the corpora of {kind} have their own tables')
+    if kind in ('music21', 'openscore') and (metadata or licences):
+        option = 'metadata' if metadata else 'license'
+        raise ValueError(f'--{option} is for a folder; the corpora of {kind} have their own tables')
     if kind == 'openscore':
         from musiclm.openscore import openscore_corpus
         return openscore_corpus(name, path, **options)
     if kind == 'music21': return music21_corpus(**({} if name == 'all' else dict(names=name.split(','))), **options)
-    return folder_corpus(source, metadata=metadata, pieces=pieces, work_from=work_from, **options)
+    return folder_corpus(source, metadata=metadata, pieces=pieces, work_from=work_from, licences=licences, **options)
 
 # %% ../nbs/44_jobs.ipynb #c858e924
 PLAYED = .3 # share of onsets off the grid that suggests a performance; half of those played at any time are off it
@@ -119,12 +121,19 @@ def describe_build(
     return lines + cut_folders(corpus)
 
 # %% ../nbs/44_jobs.ipynb #4512ad35
-def corpora_text() -> str:
-    "The list of the named corpora, for people."
-    from musiclm.sources import corpora
-    listed = corpora()
-    cited = [f'{r.name}: {r.cite}' for r in listed.itertuples(index=False) if r.cite]
-    return '\n'.join([listed.drop(columns='cite').to_string(index=False), '', *cited, '',
+def corpora_text(
+    name=None, # One of them, for all that is known of it
+) -> str:
+    "The named corpora and the datasets that are recognised, for people."
+    from musiclm.sources import corpora, layouts
+    listed, folders = corpora(), layouts()
+    for table in (listed, folders):
+        if name in table.name.tolist(): return table.set_index('name').loc[name].to_string()
+    if name: raise ValueError(f'there is no corpus {name!r}; there are {", ".join([*listed.name, *folders.name])}')
+    return '\n'.join([listed[['name', 'music', 'pieces', 'works', 'composers']].to_string(index=False), '',
+                      'Folders of these datasets are read as they come (musiclm encode FOLDER --out STORE):',
+                      folders[['name', 'music', 'size']].to_string(index=False), '',
+                      'musiclm corpora NAME prints all that is known of one: parts, licence, source, how to cite.',
                       'musiclm encode music21:NAME --out STORE reads a corpus inside music21 (several: NAME,NAME),',
                       'musiclm encode openscore:NAME --out STORE one of OpenScore (fetched once, or --path FOLDER).'])
 
@@ -281,6 +290,14 @@ def open_ngram(corpus, name:str): # 'ngram:4'
     order = name.removeprefix('ngram:')
     if not order.isdigit() or not int(order): raise ValueError(f'{name}: an n-gram model is named as ngram:4')
     return NGram.of(corpus, int(order))
+
+# %% ../nbs/44_jobs.ipynb #b5c8128f
+MOST_DRAWN = 500 # pieces in the histograms of a store: about two seconds
+
+def open_contestants(corpus, names) -> dict: # Generators by name
+    "Load generators, and count the n-grams that are asked for as ngram:ORDER."
+    ngrams = {name: open_ngram(corpus, name) for name in names if name.startswith('ngram:')}
+    return ngrams | open_generators([g for g in names if g not in ngrams])
 
 # %% ../nbs/44_jobs.ipynb #ad0a6ab2
 def save_leaderboard(table, encoder, out:Path):

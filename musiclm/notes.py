@@ -383,7 +383,7 @@ def auto_map(
     return 'piano' if len(tracks) <= 3 else 'top'
 
 # %% ../nbs/00_notes.ipynb #78468cf1
-PART_MAPS = ('auto', 'top', 'piano', 'order', 'names', 'program')
+PART_MAPS = ('auto', 'top', 'piano', 'order', 'names', 'program', 'melody')
 
 # %% ../nbs/00_notes.ipynb #b10ce449
 def parse_part_map(
@@ -418,6 +418,7 @@ def match_tracks(
     if part_map in ('order', 'top'): return [min(i, len(parts) - 1) for i in range(len(tracks))]
     if part_map == 'piano': backs = [True]*len(tracks)
     elif part_map == 'names': backs = [bool(KEYBOARD_NAMES.search(name)) for name, _ in tracks]
+    elif part_map == 'melody': backs = [not re.search('melod|vocal|voice|lead', name, re.I) for name, _ in tracks]
     else: backs = [program in BACKING_PROGRAMS for _, program in tracks]
     return assign_tracks(backs, parts)
 

@@ -180,3 +180,55 @@ def load_cached_tracks(
 def save_cached_tracks(path:Path, data:bytes):
     "Cache `data`, if the folder can be written."
     with contextlib.suppress(OSError): atomic_write(path, data)
+
+# %% ../nbs/03_scores.ipynb #f967122a
+SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES
+
+# %% ../nbs/03_scores.ipynb #6de16daa
+def printable(
+    path:str, # A path, perhaps with bytes that are no UTF-8
+) -> str:
+    "A path as it can be shown and stored."
+    return os.fsencode(path).decode('utf-8', 'backslashreplace')
+
+def fault_of_path(
+    path:str, # With the suffix of a score
+) -> str: # '' if nothing is wrong
+    "Why something that is named like a score cannot be one."
+    if printable(path) != path: return 'its name, or that of its folder, is not UTF-8: rename it'
+    if os.path.isfile(path): return ''
+    if os.path.isdir(path): return 'a folder, not a score'
+    return 'not a regular file' if os.path.exists(path) else 'a link that leads nowhere'
+
+def walk_scores(
+    folder:Path,
+): # Generates (path inside the folder, path, what is wrong or '')
+    "All that is named like a score below a folder. Links are followed, but each folder is read once."
+    seen, unread = set(), []
+    for above, folders, names in os.walk(folder, followlinks=True, onerror=unread.append):
+        real, place = os.path.realpath(above), os.path.relpath(above, folder)
+        if real in seen: folders.clear()
+        if real in seen: continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith('.') and f != '__MACOSX')
+        for name in (*names, *folders):
+            if name.startswith('.') or Path(name).suffix.lower() not in SCORE_SUFFIXES: continue
+            inside = Path(place, name).as_posix()
+            yield printable(inside), Path(above, name), fault_of_path(os.path.join(above, name))
+    for e in unread:
+        yield printable(os.path.relpath(e.filename, folder)), None, f'the folder cannot be read: {e.strerror}' 
+
+# %% ../nbs/03_scores.ipynb #fe8c3fb1
+def score_files(
+    folder:Path,
+) -> tuple: # Path inside the folder -> file, sorted; and a list of (path, reason) of what cannot be read
+    "The scores below a folder; raises ValueError when there is no folder or nothing in it."
+    if not folder.is_dir(): raise ValueError(f'{folder}: no such folder')
+    files, errors = {}, []
+    for inside, path, reason in sorted(walk_scores(folder), key=lambda found: found[0]):
+        if reason: errors.append((inside, reason))
+        else: files[inside] = path
+    if not files:
+        more = f'; {errors[0][0]}: {errors[0][1]}' if errors else ''
+        raise ValueError(f'{folder}: no scores in it (MIDI, MusicXML, kern or ABC){more}')
+    return files, errors

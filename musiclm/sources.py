@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import io
 import json
-import os
 import re
 import unicodedata
 from importlib import resources
@@ -24,7 +23,7 @@ import pandas as pd
 from .notes import PART_MAPS
 from .midi import read_bytes
 from .notated import abc_tunes, score_text
-from .scores import MIDI_SUFFIXES, NOTATED_SUFFIXES
+from .scores import score_files
 
 # %% ../nbs/15_sources.ipynb #000e
 SPLITS = ('train', 'valid', 'test')
@@ -89,6 +88,12 @@ def corpora() -> pd.DataFrame: # name, music, pieces, works, notes, composers, p
     """The named corpora: sizes, how parts are played, what their licences say, how many pieces reserve their rights,
     where the music is from, and how to cite it."""
     with (resources.files('musiclm.manifests')/'corpora.csv').open(encoding='utf-8') as f:
+        return pd.read_csv(f, keep_default_na=False)
+
+# %% ../nbs/15_sources.ipynb #0dcb1f88
+def layouts() -> pd.DataFrame: # name, music, size, licence, source, cite
+    "The datasets whose folders are recognised."
+    with (resources.files('musiclm.manifests')/'layouts.csv').open(encoding='utf-8') as f:
         return pd.read_csv(f, keep_default_na=False)
 
 # %% ../nbs/15_sources.ipynb #a5e9a0e6
@@ -261,58 +266,6 @@ def works_of_titles(
     keys = [group or [('2', plain_text(t), '')] for group, t in zip(keys, titles)]
     return [' no. '.join(filter(None, k[1:])) for k in group_works(keys)]
 
-# %% ../nbs/15_sources.ipynb #f967122a
-SCORE_SUFFIXES = MIDI_SUFFIXES + NOTATED_SUFFIXES
-
-# %% ../nbs/15_sources.ipynb #6de16daa
-def printable(
-    path:str, # A path, perhaps with bytes that are no UTF-8
-) -> str:
-    "A path as it can be shown and stored."
-    return os.fsencode(path).decode('utf-8', 'backslashreplace')
-
-def fault_of_path(
-    path:str, # With the suffix of a score
-) -> str: # '' if nothing is wrong
-    "Why something that is named like a score cannot be one."
-    if printable(path) != path: return 'its name, or that of its folder, is not UTF-8: rename it'
-    if os.path.isfile(path): return ''
-    if os.path.isdir(path): return 'a folder, not a score'
-    return 'not a regular file' if os.path.exists(path) else 'a link that leads nowhere'
-
-def walk_scores(
-    folder:Path,
-): # Generates (path inside the folder, path, what is wrong or '')
-    "All that is named like a score below a folder. Links are followed, but each folder is read once."
-    seen, unread = set(), []
-    for above, folders, names in os.walk(folder, followlinks=True, onerror=unread.append):
-        real, place = os.path.realpath(above), os.path.relpath(above, folder)
-        if real in seen: folders.clear()
-        if real in seen: continue
-        seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith('.') and f != '__MACOSX')
-        for name in (*names, *folders):
-            if name.startswith('.') or Path(name).suffix.lower() not in SCORE_SUFFIXES: continue
-            inside = Path(place, name).as_posix()
-            yield printable(inside), Path(above, name), fault_of_path(os.path.join(above, name))
-    for e in unread:
-        yield printable(os.path.relpath(e.filename, folder)), None, f'the folder cannot be read: {e.strerror}' 
-
-# %% ../nbs/15_sources.ipynb #fe8c3fb1
-def score_files(
-    folder:Path,
-) -> tuple: # Path inside the folder -> file, sorted; and a list of (path, reason) of what cannot be read
-    "The scores below a folder; raises ValueError when there is no folder or nothing in it."
-    if not folder.is_dir(): raise ValueError(f'{folder}: no such folder')
-    files, errors = {}, []
-    for inside, path, reason in sorted(walk_scores(folder), key=lambda found: found[0]):
-        if reason: errors.append((inside, reason))
-        else: files[inside] = path
-    if not files:
-        more = f'; {errors[0][0]}: {errors[0][1]}' if errors else ''
-        raise ValueError(f'{folder}: no scores in it (MIDI, MusicXML, kern or ABC){more}')
-    return files, errors
-
 # %% ../nbs/15_sources.ipynb #244f8d00
 def list_tunes(
     file:Path, # An ABC file
@@ -398,6 +351,33 @@ def asap_rows(
     found = pd.concat([pd.DataFrame({'file': f, **common}) for f in files], ignore_index=True)
     return found[found.file != ''].drop_duplicates('file', ignore_index=True)
 
+# %% ../nbs/15_sources.ipynb #42bf315f
+def pdmx_rows(
+    table:pd.DataFrame, # PDMX's own columns
+) -> pd.DataFrame:
+    "PDMX's table in our columns."
+    no, blank = ('', 'na', 'nan', 'none'), pd.Series('', index=table.index)
+    given = lambda name: table.get(name, blank).where(~table.get(name, blank).str.lower().isin(no), '')
+    conflict = given('license_conflict').str.lower().eq('true')
+    composer = given('composer_name').where(given('composer_name') != '', 'unknown')
+    return pd.DataFrame(dict(file=given('mxl').where(given('mxl') != '', given('mid')), composer=composer, work='',
+                             title=given('song_name'), split='', part_map='',
+                             licence=given('license') + np.where(conflict, ' (in conflict)', '')))
+
+# %% ../nbs/15_sources.ipynb #2f242f53
+def licensed_rows(
+    rows:list, # Rows of a manifest
+    licences, # Those wanted; None: any
+) -> tuple: # Rows that are under one of them, and a list of (path, reason)
+    "Choose pieces by their licences; `CC0`, `cc-zero` and `CC0 1.0` are the same."
+    if licences is None: return rows, []
+    plain = lambda text: re.sub(r'\W', '', str(text).lower()).replace('zero', '0')
+    of = lambda row: plain(row.get('licence', ''))
+    fits = [any(plain(l) in of(row) for l in licences) and 'conflict' not in of(row) for row in rows]
+    if not any(fits): raise ValueError(f'no piece has one of the licences {", ".join(licences)}')
+    why = lambda row: f'its licence is {row["licence"]}' if row.get('licence') else 'its licence is unknown'
+    return [r for r, f in zip(rows, fits) if f], [(r['piece'], why(r)) for r, f in zip(rows, fits) if not f]
+
 # %% ../nbs/15_sources.ipynb #f0535043
 def entries_of_table(
     table:pd.DataFrame,
@@ -407,11 +387,12 @@ def entries_of_table(
     "A table of metadata of any known kind in our columns; raises ValueError for an unknown one."
     if {'canonical_composer', 'canonical_title', 'midi_filename'} <= set(table): table = maestro_rows(table)
     elif {'composer', 'title', 'midi_score', 'midi_performance'} <= set(table): table = asap_rows(table, pieces)
+    elif {'song_name', 'composer_name', 'license'} <= set(table): table = pdmx_rows(table)
     else:
         column = next((c for c in FILE_COLUMNS if c in table), None)
         if column is None: raise ValueError(f'{source}: no column names the file (one of {", ".join(FILE_COLUMNS)})')
-        own = ('composer', 'work', 'title', 'split', 'part_map')
-        table = pd.DataFrame({'file': table[column], **{c: table.get(c, '') for c in own}})
+        own = {c: table.get(c, '') for c in ('composer', 'work', 'title', 'split', 'part_map')}
+        table = pd.DataFrame({'file': table[column], **own, 'licence': table.get('licence', table.get('license', ''))})
     for column, known in (('split', SPLIT_NAMES), ('part_map', {'': 0, **dict.fromkeys(PART_MAPS)})):
         if wrong := [(i, c) for i, c in enumerate(table[column].str.lower()) if c not in known]:
             row, cell = wrong[0]
@@ -454,14 +435,69 @@ def match_rows(
 # %% ../nbs/15_sources.ipynb #1e2d6257
 def own_metadata(
     folder:Path,
-): # Path of MAESTRO's or ASAP's table in the folder, or None
+): # Path of MAESTRO's, PDMX's or ASAP's table in the folder, or None
     "Look for a table that is understood as it comes."
     maestro = sorted(folder.glob('maestro-v*.csv')) or sorted(folder.glob('maestro-v*.json'))
     if maestro: return maestro[-1]
+    if (folder/'PDMX.csv').is_file(): return folder/'PDMX.csv'
     asap = folder/'metadata.csv'
     if not asap.is_file(): return None
     with asap.open(encoding='utf-8-sig', errors='replace') as f: header = f.readline().strip().lower().split(',')
     return asap if {'composer', 'title', 'midi_score', 'midi_performance'} <= set(header) else None
+
+# %% ../nbs/15_sources.ipynb #a8227577
+LAYOUTS = { # name -> pattern of the paths inside the folder
+    'pop909': re.compile(r'(?:.*/)?(?P<song>\d{3})/(?:versions/)?(?P=song)(?:-v\d+)?\.mid'),
+    'giant': re.compile(r'(?:.*/)?(?P<last>[^/,]+), (?P<first>[^/,]+), (?P<title>[^/]+), [\w-]{11}\.mid'),
+    'aria': re.compile(r'(?:.*/)?(?P<id>\d+)_\d+\.mid'),
+    'lakh': re.compile(r'(?:clean_midi/)?(?P<artist>[^/]+)/(?P<title>[^/]+?)(?:\.\d+)?\.mid'),
+    'splits': re.compile(r'(?:[^/]+/)?(?P<split>train|valid|validation|test)/(?P<rest>.+)')}
+
+def aria_metadata(folder:Path) -> dict: # Number of a recording, as text -> facts; empty if there are none
+    "What Aria-MIDI says of its recordings."
+    try: table = json.loads((folder/'metadata.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError): return {}
+    known = isinstance(table, dict) and all(isinstance(v, dict) and k.isdigit() for k, v in table.items())
+    return {str(int(k)): v.get('metadata') or {} for k, v in table.items()} if known else {}
+
+# %% ../nbs/15_sources.ipynb #4d24a5ec
+def layout_row(
+    name:str, # Of the layout
+    m, # Match of the path
+    facts:dict, # Of Aria-MIDI
+    home:str, # Name of the folder
+) -> dict: # Columns of a table of metadata
+    "What the path of a file says."
+    g = m.groupdict()
+    if name == 'pop909': return dict(composer='POP909', work=f'POP909/{g["song"]}', part_map='melody')
+    if name == 'giant': return dict(composer=f'{g["last"]}, {g["first"]}', title=g['title'], part_map='piano')
+    if name == 'lakh': return dict(composer=g['artist'], work=f'{g["artist"]}/{g["title"]}')
+    if name == 'splits':
+        above, _, file = g['rest'].rpartition('/')
+        composer = above.partition('/')[0] or home
+        return dict(composer=composer, work=f'{composer}/{Path(file).stem}', split=g['split'])
+    known = facts.get(str(int(g['id'])), {})
+    composer, opus = known.get('composer') or 'unknown', known.get('opus')
+    which = f'op. {opus} no. {known.get("piece_number") or ""}' if opus else g['id']
+    return dict(composer=composer, work=f'{composer}/{which}', part_map='piano')
+
+# %% ../nbs/15_sources.ipynb #167da291
+def layout_table(
+    folder:Path,
+    files:dict, # Path inside the folder -> file
+): # A table of metadata, or None
+    "Recognise a dataset by the names of its files."
+    facts, home = aria_metadata(folder), folder.resolve().name
+    clean = home == 'clean_midi' or all(i.startswith('clean_midi/') for i in files)
+    splits = {i.split('/')[-2] for i in files if '/' in i} | {i.split('/')[0] for i in files}
+    fits = dict(aria=bool(facts), lakh=clean, splits='train' in splits and 'test' in splits)
+    for name, pattern in LAYOUTS.items():
+        if not fits.get(name, True): continue
+        found = {i: pattern.fullmatch(i) for i in files}
+        if all(found.values()): break
+    else: return None
+    rows = [{'file': i, **layout_row(name, m, facts, home)} for i, m in found.items()]
+    return pd.DataFrame(rows).fillna('')
 
 # %% ../nbs/15_sources.ipynb #767f1336
 def described_rows(
@@ -496,15 +532,17 @@ def add_title_works(
 # %% ../nbs/15_sources.ipynb #bdbc044e
 def folder_manifest(
     path, # A folder of scores, a folder for each composer in it
-    metadata=None, # CSV or DataFrame that describes the files; None: MAESTRO's or ASAP's if it is there; False: none
+    metadata=None, # CSV or DataFrame that describes the files; None: by a known table or layout; False: none
     pieces:str='scores', # Of ASAP: 'scores', 'performances' or 'all'
     work_from:str='name', # What names a work where no table does: the file, or the 'folder' it is in
-) -> pd.DataFrame: # Columns path, piece, composer, work, if known title, split, tune, part_map; `attrs['errors']`
+    licences=None, # Only pieces under one of these, as the table has it, such as 'CC0'
+) -> pd.DataFrame: # path, piece, composer, work, if known title, split, tune, part_map, licence; `attrs['errors']`
     "List the scores in a folder; raises ValueError when there are none."
     if work_from not in ('name', 'folder'): raise ValueError(f"work_from is 'name' or 'folder', not {work_from!r}")
     folder = Path(path)
     (files, unread), home = score_files(folder), folder.resolve().name
     if metadata is None: metadata = own_metadata(folder)
+    if metadata is None: metadata = layout_table(folder, files)
     if metadata is None or metadata is False:
         rows = [{**r, 'by_title': False} for i, f in files.items() for r in piece_rows(i, f, home, work_from)]
         errors = []
@@ -516,14 +554,17 @@ def folder_manifest(
         rows, more = described_rows(matched, files, home)
         errors += more
         if not rows: raise ValueError(f'{source}: names none of the {len(files)} scores in {folder}')
+    rows, more = licensed_rows(rows, licences)
+    errors += more
     manifest = add_title_works(pd.DataFrame(rows))
-    for column in ('title', 'split', 'part_map'):
+    for column in ('title', 'split', 'part_map', 'licence'):
         if column in manifest: manifest[column] = manifest[column].fillna('')
     if 'tune' in manifest: manifest['tune'] = pd.Series([None if t != t else t for t in manifest.tune], dtype=object)
     if 'split' in manifest:
         manifest['split'], cut = whole_splits(manifest)
         errors += cut
-    columns = [c for c in ('path', 'piece', 'composer', 'work', 'title', 'split', 'tune', 'part_map') if c in manifest]
+    columns = ('path', 'piece', 'composer', 'work', 'title', 'split', 'tune', 'part_map', 'licence')
+    columns = [c for c in columns if c in manifest]
     manifest = manifest[columns]
     manifest.attrs['errors'] = unread + errors
     return manifest

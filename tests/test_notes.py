@@ -399,3 +399,14 @@ def test_a_broken_cache_entry_is_made_anew(tmp_path):
     for broken in (b'', entry.read_bytes()[:200]):
         entry.write_bytes(broken)
         assert read().pitch.tolist() == pitch and entry.stat().st_size > 300
+
+
+def test_a_violin_and_a_piano_in_kern(tmp_path):
+    "The piano has two spines; scores give its staves first or last, named by their instruments only."
+    rows = ['**kern\t**kern\t**kern', '*staff2\t*staff1\t*staff1', '*Ipiano\t*Ipiano\t*Ivioln', '*M4/4\t*M4/4\t*M4/4',
+            '=1\t=1\t=1', '2C\t4c\t4ee', '.\t4d\t4ff', '2E\t4e\t4gg', '.\t4f\t4aa', '==\t==\t==', '*-\t*-\t*-']
+    swapped = ['\t'.join([r.split('\t')[2], *r.split('\t')[:2]]) for r in rows]
+    for name, lines in (('last', rows), ('first', swapped)):
+        (tmp_path/f'{name}.krn').write_text('\n'.join(lines) + '\n')
+        notes = read_score(tmp_path/f'{name}.krn')
+        assert sorted(notes.pitch[notes.part == 0]) == [76, 77, 79, 81] and sorted(notes.pitch[notes.part == 1]) == [48, 52, 60, 62, 64, 65]

@@ -308,7 +308,7 @@ def test_the_command_reads_a_folder(tmp_path, capsys):
 
 @pytest.mark.parametrize('args,said', [
     ('encode openscore:abba --out X', 'there is no corpus openscore:abba; there are openscore:lieder and openscore:quartets'),
-    ('encode openscore:lieder --out X --metadata t.csv', '--metadata describes a folder'),
+    ('encode openscore:lieder --out X --metadata t.csv', '--metadata is for a folder'),
     ('encode openscore:lieder --out X --path nowhere', 'nowhere: no such folder'),
     ('encode music21:bach --out X --path nowhere', '--path is the folder of openscore:NAME')])
 def test_wrong_commands_say_so(tmp_path, monkeypatch, capsys, args, said):
@@ -317,6 +317,6 @@ def test_wrong_commands_say_so(tmp_path, monkeypatch, capsys, args, said):
 
 
 def test_the_list_names_licence_place_and_paper(capsys):
-    assert main(['corpora']) == 0
+    for name in ('lieder', 'quartets'): assert main(['corpora', f'openscore:{name}']) == 0
     out = capsys.readouterr().out
     assert 'CC0-1.0' in out and 'github.com/OpenScore/Lieder' in out and 'Music Encoding Conference 2021' in out and 'DLfM 2023' in out

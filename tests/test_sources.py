@@ -1,4 +1,5 @@
 "Sources: splits by work, curated manifests, works by name and title, folders, and tables of metadata as they come."
+import json
 import os
 import unicodedata
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclm.corpus import toy_corpus
-from musiclm.notes import ScoreError, note_table, write_midi
+from musiclm.jobs import corpora_text
+from musiclm.notes import ScoreError, note_table, part_of_tracks, write_midi
 from musiclm.notated import abc_tunes
 from musiclm.scores import read_notes, read_score
 from musiclm.sources import (COMPOSERS, SPLITS, corpora, fill_splits, folder_manifest, list_tunes, music21_manifest, read_manifest,
@@ -423,3 +425,61 @@ def test_a_book_with_very_many_blanks_is_read_in_linear_time(field, tmp_path):
     assert [t for _, t in list_tunes(book)] == ['a tune', 'b']
     try: assert len(read_score(book)) == 4
     except ScoreError as e: assert field == 'X:' or field == 'L:', e
+
+
+def layout(folder, *paths):
+    "Files of two notes each, every one other music."
+    for k, path in enumerate(paths): write_midi(note_table([0, 12 + k], [12, 12], [60, 62]), folder/path)
+    return folder
+
+
+def test_pop909(tmp_path):
+    found = folder_manifest(layout(tmp_path, '001/001.mid', '001/versions/001-v1.mid', '002/002.mid'))
+    assert found.work.tolist() == ['POP909/001', 'POP909/001', 'POP909/002'] and set(found.part_map) == {'melody'}
+    assert part_of_tracks([('MELODY', 0), ('BRIDGE', 0), ('PIANO', 0)], part_map='melody') == [0, 1, 1]
+
+
+def test_giant_midi(tmp_path):
+    names = 'Satie, Erik, Gymnopédie No. 1, S-Xm7s9eGxU.mid', 'Bach, Johann Sebastian, Air, BWV 1068, a_3-kd92jXx.mid'
+    found = folder_manifest(layout(tmp_path, *(f'midis/{n}' for n in names)))
+    assert set(zip(found.composer, found.title)) == {('Satie, Erik', 'Gymnopédie No. 1'), ('Bach, Johann Sebastian', 'Air, BWV 1068')}
+    assert set(found.part_map) == {'piano'}
+
+
+def test_aria_midi(tmp_path):
+    layout(tmp_path, 'data/aa/000001_0.mid', 'data/aa/000001_1.mid', 'data/ab/000002_0.mid', 'data/ab/000003_0.mid')
+    facts = {'1': {'metadata': {'composer': 'chopin', 'opus': 28, 'piece_number': 4}}, '2': {'metadata': {'composer': 'chopin'}}, '3': {}}
+    (tmp_path/'metadata.json').write_text(json.dumps(facts))
+    found = folder_manifest(tmp_path)
+    assert found.composer.tolist() == ['chopin', 'chopin', 'chopin', 'unknown'] and found.work.nunique() == 3
+    assert found.work[0] == found.work[1] == 'chopin/op. 28 no. 4'
+
+
+def test_lakh_clean(tmp_path):
+    found = folder_manifest(layout(tmp_path/'clean_midi', 'ABBA/Waterloo.mid', 'ABBA/Waterloo.1.mid', 'Toto/Africa.mid'))
+    assert set(found.work) == {'ABBA/Waterloo', 'Toto/Africa'} and set(found.composer) == {'ABBA', 'Toto'}
+
+
+def test_folders_of_splits(tmp_path):
+    found = folder_manifest(layout(tmp_path/'Nottingham', 'train/jigs_1.mid', 'train/jigs_2.mid', 'valid/jigs_3.mid', 'test/jigs_4.mid'))
+    assert found.split.tolist() == ['test', 'train', 'train', 'valid'] and set(found.composer) == {'Nottingham'}
+    assert folder_manifest(layout(tmp_path/'other', 'train/a.mid', 'rail/b.mid')).composer.tolist() == ['rail', 'train']
+
+
+def test_pdmx(tmp_path):
+    layout(tmp_path, 'mid/a/1.mid', 'mid/a/2.mid', 'mid/b/3.mid')
+    (tmp_path/'PDMX.csv').write_text('path,mxl,mid,song_name,composer_name,license,license_conflict\n'
+                                     'x,NA,./mid/a/1.mid,First,Anna,cc-zero,False\nx,,./mid/a/2.mid,Second,NA,publicdomain,False\n'
+                                     'x,,./mid/b/3.mid,Third,Anna,cc-zero,True\n')
+    found = folder_manifest(tmp_path)
+    assert found.composer.tolist() == ['Anna', 'unknown', 'Anna'] and found.licence.tolist() == ['cc-zero', 'publicdomain', 'cc-zero (in conflict)']
+    free = folder_manifest(tmp_path, licences=['CC0'])
+    assert free.title.tolist() == ['First'] and dict(free.attrs['errors'])['mid/b/3.mid'] == 'its licence is cc-zero (in conflict)'
+    with pytest.raises(ValueError, match='no piece has one of the licences MIT'): folder_manifest(tmp_path, licences=['MIT'])
+
+
+def test_corpora_and_layouts_are_listed_in_a_hundred_columns():
+    text = corpora_text()
+    assert max(map(len, text.split('\n'))) <= 100 and 'POP909' in text and 'openscore:lieder' in text
+    assert 'CC0' in corpora_text('openscore:lieder') and 'MIT' in corpora_text('POP909')
+    with pytest.raises(ValueError, match='no corpus'): corpora_text('none')
