@@ -18,8 +18,8 @@ from .options import by_part, command, int_by_part, int_or_none, join_part_map
 from .options import make_parser, part_map_of, pitch_pair
 from .jobs import (MISMATCH, MOST_DRAWN, PEERS, after_interrupt, ask_for_pretrained, check_paths, corpora_text,
                           describe_build, describe_leaderboard, generate_pieces, make_encoder_from, open_contestants,
-                          open_generators, open_model, progress_bar, read_one, run_training, save_leaderboard, save_trained,
-                          score_clips, score_report, source_corpus, status, training_index, write_pages)
+                          open_generators, open_model, progress_bar, read_one, run_training, save_leaderboard,
+                          save_trained, score_clips, score_report, source_corpus, status, training_index, write_pages)
 
 # %% ../nbs/46_cli.ipynb #0006
 @command('musiclm demo --quick')
