@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from .notes import ScoreError, atomic_folder, check_output_folder, recover_folder
 from .midi import Tracks, place_notes, read_bytes
-from .scores import NOTATED_SUFFIXES, READER_VERSION
+from .scores import NOTATED_SUFFIXES, READER_VERSION, reader_of
 from .vocab import EncodingConfig, composer_slug, composer_slugs
 from .tokens import NotewiseEncoder, note_keys
 from .chordwise import ChordwiseEncoder
@@ -151,7 +151,7 @@ def job_keys(
     for row in manifest.to_dict('records'):
         path, tune, parts = str(row['path']), row.get('tune'), row.get('part_map')
         tune, parts = None if pd.isna(tune) else tune, part_map if pd.isna(parts) or not parts else parts
-        what = json.dumps([how, content(path), os.path.splitext(path)[1].lower(), tune, parts], default=str)
+        what = json.dumps([how, content(path), reader_of(path), tune, parts], default=str)
         jobs.append(Job(hashlib.sha256(what.encode()).hexdigest()[:32], path, tune, parts))
     return jobs
 

@@ -322,6 +322,24 @@ def bounded_kern(
     check_effort(path, cells, [len(bars), *bars], metres, 1.5*spines)
     return text
 
+# %% ../nbs/02_notated.ipynb #2b746c20
+def name_spines(
+    parts, # music21 parts, of kern
+    text:str, # The kern file
+):
+    "Name parts without a name by `*I\"`, or like another spine of the same `*part`."
+    names, groups = {}, {}
+    for line in text.split('\n'):
+        tokens = line.split('\t')
+        if line[:1] not in ('', '*', '!') or {'*^', '*v', '*x', '*+'} & set(tokens): break # music, or spines change
+        for k, token in enumerate(tokens):
+            if token.startswith('*I"'): names[k] = token[3:].strip()
+            if token.startswith('*part'): groups[k] = token
+    spines = {int(found[1]): p for p in parts if (found := re.match(r'spine_(\d+)$', str(p.id)))}
+    names.update({k: p.partName for k, p in spines.items() if p.partName})
+    by_group = {groups[k]: name for k, name in names.items() if k in groups}
+    for k, part in spines.items(): part.partName = names.get(k) or by_group.get(groups.get(k))
+
 # %% ../nbs/02_notated.ipynb #05f8fdd0
 CONTENTS = 'META-INF/container.xml'
 
@@ -438,7 +456,9 @@ def parse_score(
     suffix = path.suffix.lower()
     if suffix == '.abc': score = converter.parseData(bounded_abc(path, one_tune(path, tune)), format='abc')
     elif suffix == '.krn':
-        score = converter.parseData(bounded_kern(path, score_text(read_bytes(path))), format='humdrum')
+        text = bounded_kern(path, score_text(read_bytes(path)))
+        score = converter.parseData(text, format='humdrum')
+        name_spines(score.parts, text)
     else:
         raw = unpack_mxl(path) if suffix == '.mxl' else read_bytes(path)
         root = bounded_xml(path, xml_root(path, raw))

@@ -129,6 +129,12 @@ def score_title(
 
 # %% ../nbs/03_scores.ipynb #003d
 READER_VERSION = 4  # raise it whenever a change here changes what is read
+KERN_VERSION = ' 2' # and this one for kern alone
+
+def reader_of(path) -> str:
+    "The suffix of a score, and the version of its reader if it has one of its own: what another one read is read again."
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix + KERN_VERSION*(suffix == '.krn')
 
 # %% ../nbs/03_scores.ipynb #18c0d4bc
 def pack_tracks(
@@ -160,7 +166,7 @@ def load_cached_tracks(
     cache, # Folder to remember it in
 ) -> Tracks: # Raises the `ScoreError` that reading raised, now or before
     "Read a printed score, or remember what was read of the same content."
-    what = json.dumps([READER_VERSION, os.path.splitext(path)[1].lower(), tune]).encode()
+    what = json.dumps([READER_VERSION, reader_of(path), tune]).encode()
     kept = Path(cache)/hashlib.sha256(what + read_bytes(path)).hexdigest()[:32]
     npz, txt = (kept.with_suffix(s) for s in ('.npz', '.txt'))
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile): # a broken entry is made anew

@@ -401,12 +401,29 @@ def test_a_broken_cache_entry_is_made_anew(tmp_path):
         assert read().pitch.tolist() == pitch and entry.stat().st_size > 300
 
 
-def test_a_violin_and_a_piano_in_kern(tmp_path):
-    "The piano has two spines; scores give its staves first or last, named by their instruments only."
-    rows = ['**kern\t**kern\t**kern', '*staff2\t*staff1\t*staff1', '*Ipiano\t*Ipiano\t*Ivioln', '*M4/4\t*M4/4\t*M4/4',
-            '=1\t=1\t=1', '2C\t4c\t4ee', '.\t4d\t4ff', '2E\t4e\t4gg', '.\t4f\t4aa', '==\t==\t==', '*-\t*-\t*-']
-    swapped = ['\t'.join([r.split('\t')[2], *r.split('\t')[:2]]) for r in rows]
-    for name, lines in (('last', rows), ('first', swapped)):
-        (tmp_path/f'{name}.krn').write_text('\n'.join(lines) + '\n')
-        notes = read_score(tmp_path/f'{name}.krn')
-        assert sorted(notes.pitch[notes.part == 0]) == [76, 77, 79, 81] and sorted(notes.pitch[notes.part == 1]) == [48, 52, 60, 62, 64, 65]
+# ---- kern: parts by what they are
+
+def kern_file(path, *header): # three spines, lowest first: C, e, c"
+    lines = ('**kern **kern **kern', *header, '*M4/4 *M4/4 *M4/4', '=1 =1 =1', '1C 1e 1ccc', '*- *- *-')
+    path.write_text('\n'.join(line.replace(' ', '\t').replace('~', ' ') for line in lines))
+    return path
+
+
+SONATAS = [['*Ipiano *Ipiano *Ivioln'], ['*I"Piano *I"Piano *I"Violin'], ['*I"Piano *I"Piano *I"Violino~I'],
+           ['*staff3 *staff2 *staff1', '*Ipiano *Ipiano *Iflt'], ['*Icemba *Icemba *Ioboe'],
+           ['*part2 *part2 *part1', '*staff3 *staff2 *staff1', '*Ipiano * *Isoprn'],
+           ['!! !! !!', '*part2 *part2 *part1', '*I"Pianoforte * *I"Singstimme']]
+
+
+@pytest.mark.parametrize('header', SONATAS)
+def test_kern_sonatas(tmp_path, header):
+    notes = read_score(kern_file(tmp_path/'a.krn', *header))
+    assert dict(zip(notes.pitch, notes.part)) == {48: 1, 64: 1, 84: 0}
+    assert set(read_score(tmp_path/'a.krn', part_map='piano').part) == {1}
+
+
+def test_kern_with_other_instruments(tmp_path):
+    parts = lambda *header: read_score(kern_file(tmp_path/'a.krn', *header)).sort_values('pitch').part.tolist()
+    assert parts('*I"Piano *I"Flauto *I"Violin') == [1, 0, 0]
+    assert parts('*I"Cello *I"Viola *I"Violin') == [1, 1, 0] # no keyboard: the top
+    assert parts('*part1 *part1 *part1') == [1, 1, 1] # no names: a piano
