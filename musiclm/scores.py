@@ -132,7 +132,7 @@ READER_VERSION = 4  # raise it whenever a change here changes what is read
 KERN_VERSION = ' 2' # and this one for kern alone
 
 def reader_of(path) -> str:
-    "The suffix of a score, and the version of its reader if it has one of its own: what another one read is read again."
+    "The suffix of a score, and the version of its reader if that has its own."
     suffix = os.path.splitext(path)[1].lower()
     return suffix + KERN_VERSION*(suffix == '.krn')
 
