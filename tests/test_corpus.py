@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -538,3 +539,45 @@ def test_pieces_of_some_composers():
     assert corpus.of_composers(most=2).manifest.composer.nunique() == 2 and len(corpus.of_composers(min_works=3)) == 24
     for kwargs, message in ((dict(composers=['Alto']), 'may be'), (dict(composers=['Liszt']), 'no composer'), (dict(min_works=9), 'no composer has 9')):
         with pytest.raises(ValueError, match=message): corpus.of_composers(**kwargs)
+
+
+def killed_at(k, build): # True if the build came to its end before the k-th event
+    "Run a build in a process that is killed at its k-th rename, write or removal."
+    import builtins
+    import io
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # of the threads that a fork leaves behind
+        pid = os.fork()
+    if pid: return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    left = [k]
+    def counted(f, counts=lambda *args, **kwargs: True):
+        def g(*args, **kwargs):
+            left[0] -= counts(*args, **kwargs)
+            if not left[0]: os._exit(9) # as kill -9: nothing is cleaned up
+            return f(*args, **kwargs)
+        return g
+    try:
+        for name in ('rename', 'replace', 'unlink', 'rmdir', 'mkdir'): setattr(os, name, counted(getattr(os, name)))
+        writing = lambda file, mode='r', *args, **kwargs: bool(set(mode) & set('wax+'))
+        builtins.open = io.open = counted(open, writing)
+        pd.DataFrame.to_parquet = counted(pd.DataFrame.to_parquet)
+        build()
+    except BaseException: os._exit(8)
+    os._exit(0)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_kill_at_any_rename_or_write_leaves_the_splits_as_they_were(folder, tmp_path):
+    folder_corpus(folder, out=tmp_path/'before', workers=1, progress=False)
+    splits = Corpus.load(tmp_path/'before').manifest.set_index('piece')['split']
+    other = NotewiseEncoder(EncodingConfig(max_wait=6))
+    build = lambda: folder_corpus(folder, other, out=tmp_path/'s', workers=1, seed=5, progress=False)
+    for k in range(1, 500):
+        shutil.copytree(tmp_path/'before', tmp_path/'s')
+        done = killed_at(k, build)
+        found = build()
+        assert found.manifest.set_index('piece')['split'].equals(splits) and found.encoder.config == other.config
+        assert sorted(p.name for p in tmp_path.iterdir()) == ['before', 's', 'scores'], k
+        shutil.rmtree(tmp_path/'s')
+        if done: break
+    assert 15 < k < 499
