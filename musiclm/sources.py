@@ -354,13 +354,16 @@ def asap_rows(
 # %% ../nbs/15_sources.ipynb #42bf315f
 def pdmx_rows(
     table:pd.DataFrame, # PDMX's own columns
+    files=(), # Paths inside the folder
 ) -> pd.DataFrame:
     "PDMX's table in our columns."
     no, blank = ('', 'na', 'nan', 'none'), pd.Series('', index=table.index)
     given = lambda name: table.get(name, blank).where(~table.get(name, blank).str.lower().isin(no), '')
     conflict = given('license_conflict').str.lower().eq('true')
     composer = given('composer_name').where(given('composer_name') != '', 'unknown')
-    return pd.DataFrame(dict(file=given('mxl').where(given('mxl') != '', given('mid')), composer=composer, work='',
+    mxl, mid = (given(c).str.removeprefix('./') for c in ('mxl', 'mid'))
+    file = mid.where(mid.isin(files) & ~mxl.isin(files) | (mxl == ''), mxl)
+    return pd.DataFrame(dict(file=file, composer=composer, work='',
                              title=given('song_name'), split='', part_map='',
                              licence=given('license') + np.where(conflict, ' (in conflict)', '')))
 
@@ -383,11 +386,12 @@ def entries_of_table(
     table:pd.DataFrame,
     source, # Its name, for errors
     pieces:str='scores', # As for `asap_rows`
+    files=(), # As for `pdmx_rows`
 ) -> pd.DataFrame: # Columns file, composer, work, title, split, part_map
     "A table of metadata of any known kind in our columns; raises ValueError for an unknown one."
     if {'canonical_composer', 'canonical_title', 'midi_filename'} <= set(table): table = maestro_rows(table)
     elif {'composer', 'title', 'midi_score', 'midi_performance'} <= set(table): table = asap_rows(table, pieces)
-    elif {'song_name', 'composer_name', 'license'} <= set(table): table = pdmx_rows(table)
+    elif {'song_name', 'composer_name', 'license'} <= set(table): table = pdmx_rows(table, files)
     else:
         column = next((c for c in FILE_COLUMNS if c in table), None)
         if column is None: raise ValueError(f'{source}: no column names the file (one of {", ".join(FILE_COLUMNS)})')
@@ -446,12 +450,15 @@ def own_metadata(
     return asap if {'composer', 'title', 'midi_score', 'midi_performance'} <= set(header) else None
 
 # %% ../nbs/15_sources.ipynb #a8227577
-LAYOUTS = { # name -> pattern of the paths inside the folder
+TUNE = r'(?:ashover|hpps|jigs|morris|playford|reels|slip|waltzes|xmas)[\w-]*?\d+\.mid'
+LAYOUTS = { # name -> pattern of the paths inside the folder; what has no named group is left out
     'pop909': re.compile(r'(?:.*/)?(?P<song>\d{3})/(?:versions/)?(?P=song)(?:-v\d+)?\.mid'),
     'giant': re.compile(r'(?:.*/)?(?P<last>[^/,]+), (?P<first>[^/,]+), (?P<title>[^/]+), [\w-]{11}\.mid'),
     'aria': re.compile(r'(?:.*/)?(?P<id>\d+)_\d+\.mid'),
     'lakh': re.compile(r'(?:clean_midi/)?(?P<artist>[^/]+)/(?P<title>[^/]+?)(?:\.\d+)?\.mid'),
-    'splits': re.compile(r'(?:[^/]+/)?(?P<split>train|valid|validation|test)/(?P<rest>.+)')}
+    'splits': re.compile(r'(?:[^/]+/)?(?P<split>train|valid|validation|test)/(?P<rest>.+)'),
+    'nottingham': re.compile(rf'(?:.*/)?(?:ABC_\w+/[^/]+\.abc|(?:chords|melody)/{TUNE}|'
+                             rf'(?<!chords/)(?<!melody/)(?P<tune>{TUNE}))')}
 
 def aria_metadata(folder:Path) -> dict: # Number of a recording, as text -> facts; empty if there are none
     "What Aria-MIDI says of its recordings."
@@ -472,6 +479,7 @@ def layout_row(
     if name == 'pop909': return dict(composer='POP909', work=f'POP909/{g["song"]}', part_map='melody')
     if name == 'giant': return dict(composer=f'{g["last"]}, {g["first"]}', title=g['title'], part_map='piano')
     if name == 'lakh': return dict(composer=g['artist'], work=f'{g["artist"]}/{g["title"]}')
+    if name == 'nottingham': return dict(composer=name, work=f'{name}/{Path(g["tune"]).stem}', part_map='top')
     if name == 'splits':
         above, _, file = g['rest'].rpartition('/')
         composer = above.partition('/')[0] or home
@@ -496,8 +504,8 @@ def layout_table(
         found = {i: pattern.fullmatch(i) for i in files}
         if all(found.values()): break
     else: return None
-    rows = [{'file': i, **layout_row(name, m, facts, home)} for i, m in found.items()]
-    return pd.DataFrame(rows).fillna('')
+    rows = [{'file': i, **layout_row(name, m, facts, home)} for i, m in found.items() if any(m.groups())]
+    return pd.DataFrame(rows).fillna('') if rows else None
 
 # %% ../nbs/15_sources.ipynb #767f1336
 def described_rows(
@@ -550,7 +558,7 @@ def folder_manifest(
         given = isinstance(metadata, pd.DataFrame)
         if not given and not Path(metadata).exists() and (folder/metadata).is_file(): metadata = folder/metadata
         table, source = (plain_table(metadata), 'metadata') if given else (read_table(metadata), metadata)
-        matched, errors = match_rows(entries_of_table(table, source, pieces), files, folder, source)
+        matched, errors = match_rows(entries_of_table(table, source, pieces, files), files, folder, source)
         rows, more = described_rows(matched, files, home)
         errors += more
         if not rows: raise ValueError(f'{source}: names none of the {len(files)} scores in {folder}')

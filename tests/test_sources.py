@@ -483,3 +483,22 @@ def test_corpora_and_layouts_are_listed_in_a_hundred_columns():
     assert max(map(len, text.split('\n'))) <= 100 and 'POP909' in text and 'openscore:lieder' in text
     assert 'CC0' in corpora_text('openscore:lieder') and 'MIT' in corpora_text('POP909')
     with pytest.raises(ValueError, match='no corpus'): corpora_text('none')
+
+
+def test_nottingham_is_read_once(tmp_path):
+    "Jukedeck's repository holds every tune up to five times: as ABC, as its cleaned copy, and as MIDI whole, melody and chords."
+    tunes = [f'MIDI/{p}{n}.mid' for p in ('', 'chords/', 'melody/') for n in ('jigs1', 'reelsa-c12')]
+    layout(tmp_path, *tunes, 'ABC_cleaned/jigs.abc', 'ABC_original/jigs.abc')
+    for folder in tmp_path, tmp_path/'MIDI':
+        found = folder_manifest(folder)
+        assert [list(r) for r in found[['composer', 'work', 'part_map']].to_numpy()] == [
+            ['nottingham', 'nottingham/jigs1', 'top'], ['nottingham', 'nottingham/reelsa-c12', 'top']]
+    assert folder_manifest(tmp_path/'MIDI'/'melody').work.tolist() == ['nottingham/jigs1', 'nottingham/reelsa-c12']
+
+
+def test_pdmx_of_which_only_midi_is_unpacked(tmp_path):
+    layout(tmp_path, 'mid/1/a.mid', 'mid/1/b.mid', 'mxl/1/b.mxl')
+    row = './data/1/{0}.json,./mxl/1/{0}.mxl,./mid/1/{0}.mid,Air,Bach,cc-zero,False\n'
+    head = 'path,mxl,mid,song_name,composer_name,license,license_conflict\n'
+    (tmp_path/'PDMX.csv').write_text(head + row.format('a') + row.format('b'))
+    assert folder_manifest(tmp_path).piece.tolist() == ['mid/1/a.mid', 'mxl/1/b.mxl']
