@@ -486,8 +486,9 @@ def layout_row(
         return dict(composer=composer, work=f'{composer}/{Path(file).stem}', split=g['split'])
     known = facts.get(str(int(g['id'])), {})
     composer, opus = known.get('composer') or 'unknown', known.get('opus')
-    which = f'op. {opus} no. {known.get("piece_number") or ""}' if opus else g['id']
-    return dict(composer=composer, work=f'{composer}/{which}', part_map='piano')
+    number = known.get('piece_number')
+    which = dict(title=f'Op. {opus}' + f' No. {number}'*bool(number)) if opus else dict(work=f'{composer}/{g["id"]}')
+    return dict(composer=composer, **which, part_map='piano')
 
 # %% ../nbs/15_sources.ipynb #167da291
 def layout_table(

@@ -452,7 +452,14 @@ def test_aria_midi(tmp_path):
     (tmp_path/'metadata.json').write_text(json.dumps(facts))
     found = folder_manifest(tmp_path)
     assert found.composer.tolist() == ['chopin', 'chopin', 'chopin', 'unknown'] and found.work.nunique() == 3
-    assert found.work[0] == found.work[1] == 'chopin/op. 28 no. 4'
+    assert found.work[0] == found.work[1] == 'chopin/op28 no. 4'
+
+
+def test_an_opus_of_aria_midi_is_one_work_if_it_is_played_whole(tmp_path):
+    layout(tmp_path, *(f'data/aa/00000{k}_0.mid' for k in (1, 2, 3)))
+    facts = [dict(composer='chopin', opus=9, piece_number=2), dict(composer='chopin', opus=9), dict(composer='chopin', opus=10, piece_number=2)]
+    (tmp_path/'metadata.json').write_text(json.dumps({k: {'metadata': f} for k, f in enumerate(facts, 1)}))
+    assert folder_manifest(tmp_path).work.tolist() == ['chopin/op9', 'chopin/op9', 'chopin/op10 no. 2']
 
 
 def test_lakh_clean(tmp_path):
