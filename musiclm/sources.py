@@ -405,6 +405,8 @@ def entries_of_table(
     return table.assign(split=table.split.str.lower().map(SPLIT_NAMES), part_map=table.part_map.str.lower())
 
 # %% ../nbs/15_sources.ipynb #b545aac2
+MOST_MISSING = 100 # files of a table that are reported one by one
+
 def match_rows(
     table:pd.DataFrame, # What `entries_of_table` gives
     files:dict, # Path inside the folder -> file, from `score_files`
@@ -413,7 +415,7 @@ def match_rows(
 ) -> tuple: # A list of (path inside, row), and a list of (path, reason)
     "Find the file of every row."
     same = lambda name: unicodedata.normalize('NFC', name)
-    by_name, found, errors = {same(i): i for i in files}, {}, []
+    by_name, found, errors, missing = {same(i): i for i in files}, {}, [], []
     for row in table.to_dict('records'):
         name = same(row['file'].replace('\\', '/'))
         name = re.sub(r'^(?:\./)+', '', name.removeprefix(same(folder.as_posix()) + '/'))
@@ -426,9 +428,11 @@ def match_rows(
         elif inside is None:
             there = (folder/name).is_file()
             why = 'it is not a score' if there else 'there is no such file'
-            errors.append((row['file'], f'named in {Path(source).name}, but {why}'))
+            missing.append((row['file'], f'named in {Path(source).name}, but {why}'))
+            errors += missing[-1:]*(len(missing) <= MOST_MISSING)
         elif key in found: errors.append((row['file'], f'twice in {Path(source).name}: its first row counts'))
         else: found[key] = (inside, tune, row)
+    if more := missing[MOST_MISSING:]: errors.append((more[0][0], f'{more[0][1]}, like {len(more) - 1} other files'))
     used = {inside for inside, _, _ in found.values()}
     left = [i for i in files if i not in used]
     more = f', like {len(left) - 1} other score{"s"*(len(left) > 2)}' if len(left) > 1 else ''
@@ -503,9 +507,9 @@ def layout_table(
     for name, pattern in LAYOUTS.items():
         if not fits.get(name, True): continue
         found = {i: pattern.fullmatch(i) for i in files}
-        if all(found.values()): break
+        if sum(map(bool, found.values())) >= (1 if name == 'splits' else .9)*len(found): break # some may be strangers
     else: return None
-    rows = [{'file': i, **layout_row(name, m, facts, home)} for i, m in found.items() if any(m.groups())]
+    rows = [{'file': i, **layout_row(name, m, facts, home)} for i, m in found.items() if m and any(m.groups())]
     return pd.DataFrame(rows).fillna('') if rows else None
 
 # %% ../nbs/15_sources.ipynb #767f1336

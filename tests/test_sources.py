@@ -439,6 +439,19 @@ def test_pop909(tmp_path):
     assert part_of_tracks([('MELODY', 0), ('BRIDGE', 0), ('PIANO', 0)], part_map='melody') == [0, 1, 1]
 
 
+def test_a_stranger_does_not_hide_a_layout(tmp_path):
+    layout(tmp_path, *(f'{k:03d}/{k:03d}.mid' for k in range(1, 12)), 'mine.mid')
+    found = folder_manifest(tmp_path)
+    assert len(found) == 11 and set(found.part_map) == {'melody'} and found.attrs['errors'] == [('mine.mid', 'not in metadata')]
+
+
+def test_a_table_of_files_that_are_not_there_is_summed_up(tmp_path):
+    layout(tmp_path, 'a.mid')
+    table = pd.DataFrame(dict(file=['a.mid', *(f'{k}.mid' for k in range(300))]))
+    errors = folder_manifest(tmp_path, table).attrs['errors']
+    assert len(errors) == 101 and errors[-1][1].endswith('like 199 other files')
+
+
 def test_giant_midi(tmp_path):
     names = 'Satie, Erik, Gymnopédie No. 1, S-Xm7s9eGxU.mid', 'Bach, Johann Sebastian, Air, BWV 1068, a_3-kd92jXx.mid'
     found = folder_manifest(layout(tmp_path, *(f'midis/{n}' for n in names)))
