@@ -104,7 +104,7 @@ def inspect(
         notes, ids, encoder = read_one(source, part_map_of(part_map), tune)
         tables, of = [notes], ''
     beats = (notes['onset'] + notes['duration']).max()/encoder.config.steps_per_beat
-    print(f'{len(notes)} notes, {beats:.0f} beats, {len(ids)} tokens, pitches {notes.pitch.min()} to {notes.pitch.max()}')
+    print(f'{len(notes)} notes, {beats:.0f} beats, {len(ids)} tokens, pitches {min(notes.pitch)} to {max(notes.pitch)}')
     print(encoder.to_text(ids if all else ids[:60]) + ('' if all or len(ids) <= 60 else ' …'))
     if roll: save_figure(lambda: plot_roll(notes), roll)
     if plot:
