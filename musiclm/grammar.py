@@ -42,7 +42,7 @@ def note_limits(
     pieces, # Id arrays of the training pieces; limits are learnt from 500 of them
     encoder, # Of the ids
 ) -> dict: # By part: longest note in beats, and how many may sound at once
-    """Limits that music keeps: 99.99% of the notes of a part are no longer, and 95% of the pieces have at most so many
+    """Limits that music keeps: 99.9% of the notes of a part are no longer, and 95% of the pieces have at most so many
     notes at once in 99% of the steps at which the part sounds. Parts that never play have no entry."""
     tables = [encoder.decode(pieces[i]) for i in range(0, len(pieces), -(-len(pieces)//500) or 1)]
     found = {}
@@ -50,7 +50,7 @@ def note_limits(
         own = [t[t['part'] == k] for t in tables]
         own = [t for t in own if len(t)]
         if not own: continue
-        longest = np.quantile(np.concatenate([t['duration'] for t in own]), .9999, method='higher')
+        longest = np.quantile(np.concatenate([t['duration'] for t in own]), .999, method='higher')
         at_once = [np.quantile(n_at_once(t), .99, method='lower') for t in own]
         found[part] = dict(longest=float(longest)/encoder.config.steps_per_beat,
                            at_once=int(np.quantile(at_once, .95, method='lower')))
