@@ -128,7 +128,8 @@ def corpora_text(
     from musiclm.sources import corpora, layouts
     listed, folders = corpora(), layouts()
     for table in (listed, folders):
-        if name in table.name.tolist(): return table.set_index('name').loc[name].to_string()
+        if name in table.name.tolist():
+            return '\n'.join(f'{k:12} {v}' for k, v in table.set_index('name').loc[name].items())
     if name: raise ValueError(f'there is no corpus {name!r}; there are {", ".join([*listed.name, *folders.name])}')
     return '\n'.join([listed[['name', 'music', 'pieces', 'works', 'composers']].to_string(index=False), '',
                       'Folders of these datasets are read as they come (musiclm encode FOLDER --out STORE):',
