@@ -416,7 +416,7 @@ def counting_encoder(
     if not isinstance(encoder, ChordwiseEncoder):
         return NotewiseEncoder(replace(c, composers=())) if c.composers else encoder
     return NotewiseEncoder(EncodingConfig(parts=c.parts, part_order=c.part_order, steps_per_beat=c.steps_per_beat,
-                                          pitch_range=c.pitch_range, fold_violin=c.fold_violin))
+                                          pitch_range=c.pitch_range, fold_violin=c.fold_violin, durations=False))
 
 # %% ../nbs/17_build.ipynb #faecbecc
 def drop_duplicates(

@@ -62,7 +62,7 @@ def encode(
     max_gap:int_or_none=64, # Longest silence in beats, or none
     pitch_range:pitch_pair=(21, 108), # LOW-HIGH; other pitches are folded by octaves (default: 21-108)
     fold_violin:bool=False, # Fold part v up to the lowest string of the violin
-    durations:bool=False, # A duration token behind each onset instead of end tokens (notewise)
+    end_tokens:bool=False, # Notes end by end tokens instead of a duration behind each onset (notewise)
     velocity_bins:int=None, # Classes of loudness (default: none)
     tempo_bins:int=None, # Classes of tempo (default: none)
     composer_tokens:bool=False, # Each piece begins with a token of its composer
@@ -71,7 +71,7 @@ def encode(
 ):
     "Encode a folder of scores, or a named corpus, into a store. Pieces that the store holds already are kept."
     if scheme in PEERS and composer_tokens: raise ValueError(f'--composer-tokens is no option of --scheme {scheme}')
-    encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, durations=durations,
+    encoder = make_encoder_from(scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, end_tokens,
                                 fold_violin=fold_violin, velocity_bins=velocity_bins, tempo_bins=tempo_bins)
     options = dict(encoder=encoder, out=out, workers=workers, scheduler=scheduler, max_gap=max_gap,
                    tempo_grid=tempo_grid, seed=seed, part_map=part_map_of(part_map), composer_tokens=composer_tokens)

@@ -133,7 +133,7 @@ class MidiTokEncoder(Encoder):
         grid = self.tokenizer.config.max_num_pos_per_beat
         if grid != self.config.steps_per_beat:
             raise ValueError(f'the tokenizer has {grid} steps a beat and the encoding {self.config.steps_per_beat}')
-        self.notewise = NotewiseEncoder(EncodingConfig(parts=self.config.parts, steps_per_beat=grid,
+        self.notewise = NotewiseEncoder(EncodingConfig(parts=self.config.parts, steps_per_beat=grid, durations=False,
                                                        pitch_range=self.config.pitch_range)) # for its normal form
         self.read_vocab()
         self.read_types()

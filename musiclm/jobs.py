@@ -28,23 +28,23 @@ PEERS = dict(remi='REMI', tsd='TSD', midilike='MIDILike')
 
 # %% ../nbs/44_jobs.ipynb #c07ae765
 def make_encoder_from(
-    scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, **more # The options of `musiclm encode`
+    scheme, parts, part_order, steps_per_beat, max_wait, pitch_range, end_tokens=False, **more # As of `musiclm encode`
 ):
     "The encoder that the options ask for."
     from musiclm.encoders import make_encoder, miditok_encoder
     from musiclm.vocab import EncodingConfig
     words, grid = lambda text: tuple(text.split(',')) if text else None, steps_per_beat or (4
             if scheme == 'chordwise' else 12)
+    if end_tokens and scheme != 'notewise': raise ValueError(f'--end-tokens is no option of --scheme {scheme}')
     if scheme in PEERS:
-        usual = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None,
-                     durations=False)
+        usual = dict(part_order=None, max_wait=12, fold_violin=False, velocity_bins=None, tempo_bins=None)
         given = dict(more, part_order=part_order, max_wait=max_wait)
         if set_ := [k for k, v in usual.items() if given[k] != v]:
             raise ValueError(f'--{set_[0].replace("_", "-")} is no option of --scheme {scheme}')
         return miditok_encoder(PEERS[scheme], grid, words(parts), pitch_range=pitch_range)
     return make_encoder(EncodingConfig(scheme=scheme, parts=words(parts), part_order=words(part_order),
-                                       steps_per_beat=grid,
-                                       max_wait=max_wait, pitch_range=pitch_range, **more))
+                                       steps_per_beat=grid, max_wait=max_wait, pitch_range=pitch_range,
+                                       durations=False if end_tokens else None, **more))
 
 # %% ../nbs/44_jobs.ipynb #c91bb07d
 def source_corpus(

@@ -35,7 +35,7 @@ class EncodingConfig:
     tempo_bins:int=None # How fast, in this many classes of equal ratio; None leaves tempo out
     tokenizer:str=None # Parameters of a MidiTok tokenizer as JSON, with the scheme 'miditok'
     composers:tuple=() # Composers that have a token, as `composer_slug` spells them
-    durations:bool=False # A duration token behind each onset instead of end tokens
+    durations:bool=None # A duration token behind each onset (notewise, and its default) instead of end tokens
     def __post_init__(self): self.check()
 
 # %% ../nbs/10_vocab.ipynb #0008
@@ -44,7 +44,8 @@ VIOLIN_LOW = 55 # MIDI pitch of a violin's lowest string
 # %% ../nbs/10_vocab.ipynb #4422987e
 @patch
 def check(self:EncodingConfig):
-    "Lists become tuples, `part_order` is filled in, and contradictions raise `ValueError`."
+    "Lists become tuples, defaults are filled in, and contradictions raise `ValueError`."
+    if self.durations is None: object.__setattr__(self, 'durations', self.scheme == 'notewise')
     for name in ('parts', 'part_order', 'pitch_range'):
         value = getattr(self, name)
         object.__setattr__(self, name, self.parts if value is None else tuple(value))
@@ -155,7 +156,7 @@ def from_json(cls:EncodingConfig,
     text:str, # What `to_json` wrote
 ) -> EncodingConfig:
     "Read options from JSON; raises `ValueError` on an option that this version does not support."
-    options = json.loads(text)
+    options = {'durations': False, **json.loads(text)}
     if unknown := sorted(set(options) - {f.name for f in fields(cls)}):
         raise ValueError(f'the encoding has options that this version of musiclm does not support: {unknown}')
     return cls(**options)

@@ -161,7 +161,7 @@ def test_inspect(place, capsys):
 def test_inspect_draws_histograms_and_says_what_a_store_holds(place, capsys):
     assert call('inspect store --plot h.png') == 0
     out = capsys.readouterr().out
-    assert 'tokens per piece:' in out and 'of 367 tokens are used' in out and 'left out: 1' in out and 'alto/broken.mid' in out
+    assert 'tokens per piece:' in out and 'of 222 tokens are used' in out and 'left out: 1' in out and 'alto/broken.mid' in out
     assert (place/'h.png').read_bytes()[:4] == b'\x89PNG'
 
 

@@ -15,6 +15,7 @@ from musiclm.corruptions import NO_COMPOSER
 from musiclm.data import classifier_dataloaders
 from musiclm.models import load_model, save_model
 from musiclm.architectures import make_classifier, make_model
+from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import EncodingConfig
 
 LENGTH = 48
@@ -147,7 +148,7 @@ def test_training_repeats_under_a_seed(corpus, cut):
 
 
 def test_histograms_by_hand(corpus):
-    enc = corpus.encoder
+    enc = NotewiseEncoder(EncodingConfig(durations=False))
     x = np.stack([enc.from_text('v60 p40 wait1 v67 wait1 v60 p43'), enc.from_text('p90 p91 wait2 wait2 wait2 p30 v50')])
     h = histogram_features(x, enc)
     V = len(enc.vocab)

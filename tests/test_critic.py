@@ -33,7 +33,7 @@ class Whistle:
     def __init__(self, encoder):
         self.vocab, self.encoding = encoder.vocab, encoder.config
         self.logits = torch.full((len(encoder.vocab),), -20.)
-        for name, w in {'xxeos': 12., 'endv108': 10., 'v108': 9., 'wait6': 5.}.items(): self.logits[encoder.vocab.stoi[name]] = w
+        for name, w in {'xxeos': 12., 'dur6': 10., 'v108': 9., 'wait6': 5.}.items(): self.logits[encoder.vocab.stoi[name]] = w
     def init_state(self, batch): return None
     def step(self, tokens, state): return self.logits.repeat(len(tokens), 1), None
 
@@ -69,7 +69,7 @@ def made(corpus, ngram, whistle):
 
 
 def test_no_token_of_a_prompt_is_in_a_generated_clip(corpus, whistle):
-    whistled = {i for i, w in enumerate(corpus.vocab.itos) if w in ('v108', 'endv108') or w.startswith('wait')}
+    whistled = {i for i, w in enumerate(corpus.vocab.itos) if w == 'v108' or w.startswith(('wait', 'dur'))}
     high = corpus.vocab.stoi['v108']
     assert not np.isin(corpus.store, [high]).any()
     for random_freq in (0., 1.):
@@ -120,7 +120,7 @@ def test_a_grammar_goes_on_from_prompts_that_name_a_composer():
     prompts = [enc.opening('alto'), enc.opening('basso'), enc.opening(), named.tokens(0)[:30]]
     for p, prompt in zip(sample(ngram, 4, 200, prompts, top_k=None, random_freq=1., min_tokens=200), prompts):
         assert (p.ids[:len(prompt)] == prompt).all() and (p.ids[2:] < enc.composers.start).all()
-        assert p.notes.attrs['dropped'] == 0 and p.notes.attrs.get('composer') == enc.decode(p.ids[:2]).attrs.get('composer')
+        assert p.notes.attrs['dropped'] == (enc.kind[p.ids[-1]] == enc.ONSET) and p.notes.attrs.get('composer') == enc.decode(p.ids[:2]).attrs.get('composer')
         assert len(prompt) == 1 or p.notes.attrs['composer'] in ('alto', 'basso')
 
 
@@ -375,8 +375,8 @@ def test_baselines_learn_from_training_clips_alone(corpus, made):
 
 def piece_at(encoder, pitch, n=60, prompt=1, prompt_pitch=30):
     "Quarter notes at a pitch, behind a prompt at another."
-    head = encoder.from_text('xxbos ' + ' '.join([f'v{prompt_pitch} wait12 endv{prompt_pitch}']*(prompt//3)))
-    tail = encoder.from_text(' '.join([f'v{pitch} wait12 endv{pitch}']*n))
+    head = encoder.from_text('xxbos ' + ' '.join([f'v{prompt_pitch} dur12 wait12']*(prompt//3)))
+    tail = encoder.from_text(' '.join([f'v{pitch} dur12 wait12']*n))
     return Piece(np.r_[head, tail].astype(np.uint16), encoder, len(head), {})
 
 

@@ -26,6 +26,8 @@ from musiclm.notes import note_table, transpose
 from musiclm.sampling import sample
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import BOS, EOS, EncodingConfig, OWN_ENCODERS, PAD
+
+ENDS = NotewiseEncoder(EncodingConfig(durations=False))
 from musiclm.chordwise import ChordwiseEncoder
 
 OPTIONS = { # of MidiTok's tokenizers, each with what it says of a note
@@ -67,7 +69,7 @@ def test_a_store_gives_its_encoder_back(name, tmp_path):
 
 @pytest.mark.parametrize('name', [n for n in NAMES if n != 'chordwise'])
 def test_all_encodings_of_short_notes_keep_the_same(name):
-    enc, plain = encoder(name), NotewiseEncoder()
+    enc, plain = encoder(name), ENDS
     for notes in tables():
         kept = plain.normalise(notes)
         assert same(enc.decode(enc.encode(notes)), kept) and same(enc.normalise(notes), kept)
@@ -137,7 +139,7 @@ def test_an_item_is_moved_as_a_whole_and_a_clip_keeps_its_length(name):
 def test_histograms_count_notes_of_any_encoding():
     found = [histogram_features(enc.encode(tables()[0])[None], enc)[:, len(enc.vocab):] for enc in map(encoder, NAMES)]
     assert all(np.array_equal(f, found[0]) for f in found)
-    notes = NotewiseEncoder().normalise(tables()[0])
+    notes = ENDS.normalise(tables()[0])
     assert found[0].sum() == len(notes) - 2 + len(notes) + notes['onset'].nunique() - 1 # intervals, durations, gaps
 
 
@@ -153,7 +155,7 @@ def any_notes(draw): # overlaps, unisons, any pitch, silences
 def test_notes_come_back_and_noise_does_no_harm(name, notes, ids):
     enc = encoder(name)
     back = enc.decode(enc.encode(notes))
-    assert same(back, NotewiseEncoder().normalise(notes)) and back.attrs['dropped'] == 0
+    assert same(back, ENDS.normalise(notes)) and back.attrs['dropped'] == 0
     noise = enc.decode(ids)
     assert 0 <= noise.attrs['dropped'] <= len(ids) and (noise['duration'] > 0).all() and (noise['onset'] >= 0).all()
     for s in (-7, 3):
@@ -172,8 +174,8 @@ def test_options_of_a_tokenizer(name, options):
     assert make_encoder(EncodingConfig.from_json(enc.config.to_json()), enc.vocab.itos).tokenizer == enc.tokenizer
     for notes in tables()[:3]:
         notes = notes.assign(velocity=np.arange(len(notes))%127 + 1)
-        back, plain = enc.decode(enc.encode(notes)), NotewiseEncoder().normalise(notes)
-        if not enc.has_parts: plain = NotewiseEncoder().normalise(notes.assign(part=1))
+        back, plain = enc.decode(enc.encode(notes)), ENDS.normalise(notes)
+        if not enc.has_parts: plain = ENDS.normalise(notes.assign(part=1))
         assert back.attrs['dropped'] == 0
         assert same(back.drop(columns='velocity'), plain.drop(columns='velocity'))
         loud = notes.sort_values(['onset', 'part', 'pitch'])['velocity'].to_numpy()

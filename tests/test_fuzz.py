@@ -13,7 +13,7 @@ from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
-CONFIGS = [EncodingConfig(), EncodingConfig(part_order=('p', 'v'), max_wait=None), EncodingConfig(max_wait=1, pitch_range=(60, 71)),
+CONFIGS = [EncodingConfig(durations=False), EncodingConfig(part_order=('p', 'v'), max_wait=None), EncodingConfig(max_wait=1, pitch_range=(60, 71)),
            EncodingConfig(parts=('v', 'p', 'b'), pitch_range=(33, 94), fold_violin=True), EncodingConfig(durations=True)]
 ENCODERS = [NotewiseEncoder(c) for c in CONFIGS]
 bounded = dict(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
@@ -180,7 +180,7 @@ def test_any_tokens_decode_to_music(encoder):
         assert 0 <= table.attrs['dropped'] <= len(ids) and len(table) <= len(ids)*128
         if not len(table): return
         onset, duration, pitch, velocity, part = table[NOTE_COLUMNS].to_numpy().T
-        longest = getattr(encoder, 'wait_of', np.ones(1)).max()
+        longest = max(getattr(encoder, o, np.ones(1)).max() for o in ('wait_of', 'duration_of'))
         assert onset.min() >= 0 and duration.min() >= 1 and (onset + duration).max() <= max(1, longest)*len(ids)
         assert 0 <= pitch.min() and pitch.max() <= 127 and (velocity >= 1).all() and part.max() < len(encoder.config.parts)
         if encoder.config.scheme == 'notewise': keeps_its_law(table, encoder)

@@ -13,13 +13,15 @@ from musiclm.sampling import sample, sample_iter, sample_next_token as choose_by
 from musiclm.pieces import Piece, held_out_prompts, stratified_order
 from musiclm.tokens import NotewiseEncoder
 from musiclm.vocab import BOS, EOS, EncodingConfig, PAD
+
+ENDS = NotewiseEncoder(EncodingConfig(durations=False))
 from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = {
     'default': EncodingConfig(),
     'piano first': EncodingConfig(part_order=('p', 'v')),
     'trio': EncodingConfig(parts=('v', 'p', 'b'), part_order=('b', 'v', 'p'), max_wait=24),
-    'durations': EncodingConfig(durations=True),
+    'end tokens': EncodingConfig(durations=False),
 }
 
 
@@ -92,7 +94,7 @@ class Closing:
 
 
 @pytest.fixture(scope='module')
-def closing(encoder): return Closing(Fixed(encoder, {'v60': 1., 'endv60': 1., 'p48': 1., 'endp48': 1., 'wait6': 1.}))
+def closing(encoder): return Closing(Fixed(encoder, {'v60': 1., 'p48': 1., 'dur6': 1., 'wait6': 1.}))
 
 
 def test_a_finished_row_takes_the_next_piece(closing, prompts):
@@ -173,8 +175,8 @@ def test_a_rule_by_part_filters_by_part(encoder):
 
 
 @pytest.mark.parametrize('config', [*CONFIGS.values(), EncodingConfig(velocity_bins=8, tempo_bins=8),
-                                    EncodingConfig(durations=True, velocity_bins=8, tempo_bins=8, part_order=('p', 'v'))],
-                         ids=[*CONFIGS.keys(), 'loudness and tempo', 'durations, loudness, tempo'])
+                                    EncodingConfig(durations=False, velocity_bins=8, tempo_bins=8, part_order=('p', 'v'))],
+                         ids=[*CONFIGS.keys(), 'loudness and tempo', 'end tokens, loudness, tempo'])
 def test_a_given_part_is_played_and_the_others_are_free(config):
     enc, corpus = NotewiseEncoder(config), toy_corpus(n=4, beats=12)
     tables = [corpus.notes(i) for i in range(4)]
@@ -277,7 +279,7 @@ def test_constrained_pieces_are_in_normal_form(config):
 
 def test_constrained_continuations_decode_whole(model, prompts, encoder):
     for p in sample(model, n=20, n_tokens=100, prompts=prompts, random_freq=1., top_k=None):
-        assert encoder.decode(p.ids).attrs['dropped'] == 0
+        assert encoder.decode(p.ids).attrs['dropped'] == (encoder.kind[p.ids[-1]] == encoder.ONSET) # its duration would come next
         assert 0 < p.prompt_steps or p.prompt_len == 1
 
 
@@ -287,8 +289,9 @@ def test_without_the_grammar_tokens_without_meaning_come(model, encoder):
     assert all(PAD not in p.ids and BOS not in p.ids[1:] for p in pieces)
 
 
-def test_the_mass_removed_is_what_the_mask_forbids(encoder):
+def test_the_mass_removed_is_what_the_mask_forbids():
     "A generator that puts half its mass on the end of a note that never sounds."
+    encoder = ENDS
     even = Fixed(encoder, {'endv60': 0., 'wait12': -1.0, 'v90': float(np.log(1 - np.exp(-1)))})
     never = Fixed(encoder, {'v90': 0., 'wait12': 0.})
     rule = dict(n=4, n_tokens=50, random_freq=1., top_k=None)
@@ -300,14 +303,14 @@ def test_the_mass_removed_is_what_the_mask_forbids(encoder):
 
 
 def test_min_tokens_bans_the_end(encoder):
-    eager = Fixed(encoder, {'xxeos': 9., 'v60': 0., 'endv60': 0., 'wait6': 0.})
+    eager = Fixed(encoder, {'xxeos': 9., 'v60': 0., 'dur6': 0., 'wait6': 0.})
     short = sample(eager, n=10, n_tokens=50)
     assert max(len(p.ids) for p in short) < 20 and all(p.ids[-1] == EOS for p in short)
     for constrain in (True, False):
         for k in (30, 50):
             for p in sample(eager, n=10, n_tokens=50, min_tokens=k, constrain=constrain):
                 assert len(p.ids) > k and EOS not in p.ids[:k + 1]
-    prompt = encoder.from_text('xxbos v60 wait6 endv60')
+    prompt = encoder.from_text('xxbos v60 dur6 wait6')
     assert all(len(p.ids) == 4 + 50 for p in sample(eager, n=5, n_tokens=50, prompts=[prompt], min_tokens=50))
 
 
@@ -408,7 +411,7 @@ def test_random_numbers_of_a_piece_depend_on_seed_and_index():
     (dict(limits=dict(v=dict(most=2))), 'not .most'), (dict(limits=4), 'limits are'),
     (dict(given_part='v'), 'plays nothing in prompt 0'), (dict(given_part='x', prompts=[[BOS, 60]]), "no part 'x'"),
     (dict(given_part='v', prompts=[[BOS, 60]], constrain=False), 'given_part needs'), (dict(precision='fp8'), 'precision'),
-    (dict(given_part='v', prompts=[[BOS, 60]]), "part 'v' plays at the first step alone in prompt 0"),
+    (dict(given_part='v', prompts=[[BOS, 60, 200]]), "part 'v' plays at the first step alone in prompt 0"),
     (dict(prompts=[[BOS, 60, PAD]]), 'padding'), (dict(prompts=[[BOS, EOS, 60]]), 'several pieces'),
     (dict(precision='bf16'), 'there are fp32')])
 def test_options_without_sense_are_refused(model, options, message):
@@ -493,10 +496,10 @@ def test_a_piece_reads_writes_and_shows_itself(model, prompts, tmp_path):
 
 def test_a_composer_takes_the_place_of_the_prompts_own():
     enc = NotewiseEncoder(EncodingConfig(composers=('alto', 'basso')))
-    prompts = [enc.from_text('xxbos xxcomposer_alto v67 wait12'), enc.from_text('xxbos v60 wait12')]
+    prompts = [enc.from_text('xxbos xxcomposer_alto v67 dur9 wait12'), enc.from_text('xxbos v60 dur12 wait12')]
     pieces = sample(random_model(enc), n=4, n_tokens=9, prompts=prompts, composer=['basso', 'alto'])
     assert [p.text.split()[1:3] for p in pieces[:2]] == [['xxcomposer_basso', 'v67'], ['xxcomposer_alto', 'v60']]
-    assert all(p.notes.attrs['dropped'] == 0 for p in pieces)
+    assert all(p.notes.attrs['dropped'] == (enc.kind[p.ids[-1]] == enc.ONSET) for p in pieces)
     with pytest.raises(ValueError, match='list of composers is empty'): sample(random_model(enc), composer=[])
 
 
@@ -508,7 +511,7 @@ def test_a_composer_takes_no_time_of_chords():
 
 
 def test_a_piece_never_stops_within_its_prompt(model, encoder):
-    prompt = encoder.from_text('xxbos v67 wait12 endv67 v69')
+    prompt = encoder.from_text('xxbos v67 dur12 wait12 v69')
     piece = sample(model, n=1, n_tokens=50, prompts=[prompt], n_beats=.01)[0]
     assert np.array_equal(piece.ids[:5], prompt) and encoder.wait_of[piece.ids[5:].astype(int)].sum() == 1
 
@@ -532,7 +535,7 @@ def test_options_that_are_no_numbers_are_refused(model, options):
 
 def test_a_prompt_may_be_past_an_overdue_end():
     "A prompt that has passed the place of an end leaves it to the next step, and is no dead end."
-    corpus = toy_corpus(n=8)
+    corpus = toy_corpus(n=8, encoder=ENDS)
     enc = corpus.encoder
     late = enc.from_text('xxbos p50 p60' + ' wait12'*17 + ' endp60 p61')
     free = enc.from_text('xxbos p50 p60' + ' wait12'*17)

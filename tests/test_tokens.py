@@ -1,4 +1,6 @@
 "The law of the encoding over fixtures, options and transpositions; decoding of noise; the grammar."
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from musiclm.chordwise import ChordwiseEncoder
 
 CONFIGS = {
     'default': EncodingConfig(),
+    'end tokens': EncodingConfig(durations=False),
     'piano first': EncodingConfig(part_order=('p', 'v')),
     'uncapped': EncodingConfig(max_wait=None),
     'short waits, coarse grid': EncodingConfig(max_wait=1, steps_per_beat=4),
@@ -86,9 +89,10 @@ def test_normalise_by_hand():
 
 def test_text_by_hand():
     notes = note_table(onset=[0, 0, 0], duration=[25, 1, 25], pitch=[67, 60, 48], part=[0, 1, 1])
-    assert NotewiseEncoder().to_text(NotewiseEncoder().encode(notes)) == (
+    ends = NotewiseEncoder(EncodingConfig(durations=False))
+    assert ends.to_text(ends.encode(notes)) == (
         'xxbos v67 p48 p60 wait1 endp60 wait12 wait12 endv67 endp48 xxeos')
-    piano_first = NotewiseEncoder(EncodingConfig(part_order=('p', 'v'), max_wait=None))
+    piano_first = NotewiseEncoder(EncodingConfig(part_order=('p', 'v'), max_wait=None, durations=False))
     assert piano_first.to_text(piano_first.encode(notes)) == (
         'xxbos p48 p60 v67 wait1 endp60 wait24 endp48 endv67 xxeos')
 
@@ -105,7 +109,7 @@ def test_decode_never_raises(config, ids):
 
 
 def test_dropped_counts_what_has_no_meaning():
-    enc = NotewiseEncoder()
+    enc = NotewiseEncoder(EncodingConfig(durations=False))
     dropped = lambda text: enc.decode(enc.from_text(text)).attrs['dropped']
     assert dropped('xxbos v60 wait3 endv60 xxeos') == 0
     assert dropped('endv60 wait2 p50 wait1') == 1 # an end without its onset
@@ -117,7 +121,7 @@ def test_dropped_counts_what_has_no_meaning():
 
 
 def test_dropped_loudness_and_tempo():
-    enc = NotewiseEncoder(EncodingConfig(velocity_bins=2, tempo_bins=4))
+    enc = NotewiseEncoder(EncodingConfig(velocity_bins=2, tempo_bins=4, durations=False))
     dropped = lambda text: enc.decode(enc.from_text(text)).attrs['dropped']
     assert dropped('tempo60 vvel0 v60 wait3 endv60 xxeos') == 0
     assert dropped('vvel1 pvel0 v60 wait3 endv60') == 1 # the piano is silent
@@ -128,7 +132,7 @@ def test_dropped_loudness_and_tempo():
 def test_loudness_and_tempo_by_hand():
     notes = note_table([0, 0, 12, 24], [12, 24, 12, 12], [67, 48, 69, 71], [100, 64, 100, 20], [0, 1, 0, 0])
     notes.attrs['tempos'] = [(0, 118.), (12, 61.), (18, 240.)]
-    enc = NotewiseEncoder(EncodingConfig(velocity_bins=4, tempo_bins=4))
+    enc = NotewiseEncoder(EncodingConfig(velocity_bins=4, tempo_bins=4, durations=False))
     ids = enc.encode(notes)
     assert enc.to_text(ids) == ('xxbos vvel3 v67 p48 wait12 tempo60 endv67 v69 wait6 tempo240 wait6 endv69 vvel0 v71 endp48 '
                                 'wait12 endv71 xxeos')
@@ -251,6 +255,7 @@ def test_chordwise_turns():
 
 @pytest.mark.parametrize('config', [CONFIGS[k] for k in ('default', 'trio', 'piano first')], ids=['default', 'trio', 'piano first'])
 def test_no_note_outlasts_its_limit(config):
+    config = replace(config, durations=False)
     enc = NotewiseEncoder(config)
     rows = random_text(enc.grammar(32, limits={p: dict(longest=30/config.steps_per_beat) for p in config.parts}), 300, enc, seed=3, eos=False)
     free = random_text(enc.grammar(32), 300, enc, seed=3, eos=False)
@@ -317,7 +322,9 @@ def test_a_composer_stands_behind_the_beginning_and_nowhere_else(make):
         back = enc.decode(ids)
         assert back.attrs.get('composer') == told and back.attrs['dropped'] == 0 and same(back, enc.normalise(notes))
     bach, plain = enc.opening('bach')[1], enc.encode(PIECE.copy())
+    kind = getattr(enc, 'kind', np.zeros(len(enc.vocab)))
     for at in range(len(plain)): # anywhere else it is dropped, and counted
+        if kind[plain[at]] == NotewiseEncoder.DURATION: continue # which would lose its onset
         back = enc.decode(np.insert(plain, at, bach))
         expected = {0: (None, 2), 1: ('bach', 0)}.get(at, (None, 1)) # in front it takes the beginning its place as well
         assert (back.attrs.get('composer'), back.attrs['dropped']) == expected
@@ -370,7 +377,7 @@ def test_rows_with_and_without_a_composer_side_by_side():
     v60 = enc.vocab.stoi['v60']
     grammar.advance(torch.tensor([enc.composers.start, v60, enc.composers.start + 1]))
     assert grammar.legal()[:, v60].tolist() == [True, False, True]
-    assert grammar.legal()[:, 3].tolist() == [False, True, False] # no wait before the first note
+    assert grammar.legal()[:, enc.durations.start].tolist() == [False, True, False] # a duration behind an onset only
     assert not grammar.legal()[:, enc.composers].any()
 
 
@@ -395,7 +402,9 @@ def test_a_clip_never_holds_a_composer(make, start):
     ids = enc.encode(notes)
     assert ids[1] == enc.opening('mozart')[1]
     clip = enc.clip(ids, start, 100)
-    stray = enc.clip(np.insert(ids, start + 20, ids[1]), start, 100) # a generator without its grammar may write it anywhere
+    kind = getattr(enc, 'kind', np.zeros(len(enc.vocab)))
+    at = start + 20 + (kind[ids[start + 20]] == NotewiseEncoder.DURATION) # not between an onset and its duration
+    stray = enc.clip(np.insert(ids, at, ids[1]), start, 100) # a generator without its grammar may write it anywhere
     for found in (clip, stray):
         assert len(found) == 100 and not np.isin(found, np.arange(len(enc.vocab))[enc.composers]).any()
     assert (clip == stray).all()

@@ -14,13 +14,16 @@ from musiclm.composer import probabilities
 from musiclm.corpus import Corpus, toy_corpus
 from musiclm.models import load_model
 from musiclm.sampling import SamplingRule, sample
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 OLD = Path(__file__).parent/'data'/'v0_1'
+ENDS = NotewiseEncoder(EncodingConfig(durations=False))
 ANSWERS = json.loads((OLD/'answers.json').read_text())
 
 
 def test_a_store_opens():
-    old, new = Corpus.load(OLD/'store'), toy_corpus(n=8, beats=24)
+    old, new = Corpus.load(OLD/'store'), toy_corpus(n=8, beats=24, encoder=ENDS)
     assert old.vocab == new.vocab and old.manifest['work'].tolist() == new.manifest['work'].tolist()
     for i in range(8): assert np.array_equal(old.tokens(i), new.tokens(i))
 
@@ -33,7 +36,7 @@ def test_a_build_continues_from_an_old_store(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(musiclm.build, 'read_for', lambda encoder, path, *a, _read=musiclm.build.read_for, **how:
                         (read.append(Path(path).name), _read(encoder, path, *a, **how))[1])
-    new = folder_corpus(scores, out=tmp_path/'store', seed=2, workers=1)
+    new = folder_corpus(scores, ENDS, out=tmp_path/'store', seed=2, workers=1)
     assert read == ['7.mid'] # the results of version 0.1 are used again
     assert new.manifest['split'][:6].tolist() == old.manifest['split'].tolist() # and its splits are kept
     for i in range(6): assert np.array_equal(new.tokens(i), old.tokens(i))
