@@ -9,6 +9,8 @@ from musiclm.copying import (COPY, CopyIndex, copied_share, enough_distinct, hum
 from musiclm.corpus import clips, toy_corpus
 from musiclm.notes import note_table, transpose
 from musiclm.pieces import Piece
+from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 
 
 def random_table(chance, n, pitches=3, gaps=3, parts=2):
@@ -49,7 +51,7 @@ def notes_of(found, tables, index, side):
 
 
 @pytest.fixture(scope='module')
-def corpus(): return toy_corpus(n=32, beats=32)
+def corpus(): return toy_corpus(n=32, beats=32, encoder=NotewiseEncoder(EncodingConfig(durations=False)))
 
 
 @pytest.fixture(scope='module')

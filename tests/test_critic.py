@@ -33,7 +33,8 @@ class Whistle:
     def __init__(self, encoder):
         self.vocab, self.encoding = encoder.vocab, encoder.config
         self.logits = torch.full((len(encoder.vocab),), -20.)
-        for name, w in {'xxeos': 12., 'dur6': 10., 'v108': 9., 'wait6': 5.}.items(): self.logits[encoder.vocab.stoi[name]] = w
+        end = 'dur6' if encoder.config.durations else 'endv108'
+        for name, w in {'xxeos': 12., end: 10., 'v108': 9., 'wait6': 5.}.items(): self.logits[encoder.vocab.stoi[name]] = w
     def init_state(self, batch): return None
     def step(self, tokens, state): return self.logits.repeat(len(tokens), 1), None
 
@@ -102,7 +103,8 @@ class Announcer(Whistle):
 @pytest.mark.parametrize('constrain', [True, False])
 @pytest.mark.parametrize('prompt_tokens', [1, 2, 24])
 def test_no_clip_names_a_composer(prompt_tokens, constrain):
-    named = toy_corpus(n=40, beats=40, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'), velocity_bins=2)))
+    named = toy_corpus(n=40, beats=40, encoder=NotewiseEncoder(EncodingConfig(composers=('alto', 'basso'), velocity_bins=2,
+                                                                                 durations=constrain)))
     enc, announcer = named.encoder, Announcer(named.encoder, 8. if constrain else 3.)
     fakes, _ = generated_clips(announcer, named, 'train', 6, LENGTH, prompt_tokens, constrain=constrain, random_freq=1., top_k=None)
     reals, _ = real_clips(named, 'train', None, LENGTH, prompt_tokens - 1, per_piece=40) # from the first token behind xxbos on
@@ -173,7 +175,7 @@ def test_real_clips_begin_behind_a_prompt(corpus):
 def test_a_generator_without_music_is_named(corpus):
     silent = Whistle(corpus.encoder)
     silent.logits[:] = -20
-    silent.logits[corpus.vocab.stoi['v108']] = silent.logits[corpus.vocab.stoi['wait12']] = 9.
+    silent.logits[corpus.vocab.stoi['wait12']] = 9.
     with pytest.raises(ValueError, match='only 0 of 8 pieces gave a clip'):
         generated_clips(silent, corpus, 'test', 2, LENGTH, PROMPT, limits=None)
 

@@ -624,7 +624,7 @@ def test_shipped_models_are_small_rounded_and_described():
     assert sum(p.stat().st_size for p in pretrained_folder().rglob('*') if p.is_file()) <= 60e6
     for name in SHIPPED:
         model, folder = load_model(name), pretrained_folder()/name
-        assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'vocab.json']
+        assert sorted(p.name for p in folder.iterdir()) == ['README.md', 'model.json', 'model.safetensors', 'sha256.json', 'vocab.json']
         assert (folder/'README.md').read_text(encoding='utf-8') == model_card(model)
         assert {'name', 'licence', 'data', 'split', 'licence_notes', 'figures', 'command', 'seed'} <= set(model.card) and model.card['figures']
         assert model.encoding == NotewiseEncoder().config and model.vocab == NotewiseEncoder().vocab
