@@ -175,6 +175,7 @@ def main():
         else: train_critic(corpus, args.out)
     if args.ship:
         for name in SHIPPED: ship(name, corpus, args.out, args.ship)
+        corpus.manifest[['piece', 'composer', 'work', 'split', 'n_tokens']].to_csv(args.ship/'pieces.csv', index=False)
 
 
 if __name__ == '__main__': main()
