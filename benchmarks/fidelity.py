@@ -50,7 +50,7 @@ CHORDWISE = 'chordwise, 4 steps'
 
 def encodings() -> dict: # Name -> encoder, or a tokenizer of MidiTok as it comes
     "All rows of the table but the chordwise one."
-    made = {name: NotewiseEncoder(EncodingConfig(**options)) for name, options in NOTEWISE.items()}
+    made = {name: NotewiseEncoder(EncodingConfig(durations=False, **options)) for name, options in NOTEWISE.items()}
     made |= {f'{n}, 12 steps': miditok_encoder(n) for n in TOKENIZERS}
     return made | {f'{n}, alone': getattr(need_miditok(), n)() for n in TOKENIZERS}
 

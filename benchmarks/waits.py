@@ -54,7 +54,7 @@ def growth(works:list, joined:bool) -> dict: # One number for every number of wo
 
 def length_cost(corpus) -> dict:
     "What the cap costs: tokens per note with it and without."
-    capped, free = NotewiseEncoder(), NotewiseEncoder(EncodingConfig(max_wait=None))
+    capped, free = (NotewiseEncoder(EncodingConfig(max_wait=cap, durations=False)) for cap in (12, None))
     tables = [corpus.notes(i) for i in range(len(corpus))]
     n = sum(map(len, tables))
     return {name: sum(len(e.encode(t)) for t in tables)/n for name, e in (('max_wait_12', capped), ('uncapped', free))}

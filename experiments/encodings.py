@@ -35,14 +35,15 @@ def encodings(
 ): # Generates (name, encoder)
     "All rows of the table; what is learnt is learnt from the training works."
     training = lambda corpus: [corpus.notes(i) for i in corpus.indices('train')]
-    yield 'notewise', NotewiseEncoder()
-    yield 'notewise, piano first', NotewiseEncoder(EncodingConfig(part_order=('p', 'v')))
-    yield 'notewise, waits uncapped', NotewiseEncoder(EncodingConfig(max_wait=None))
-    notes = training(make(NotewiseEncoder()))
+    notewise = lambda **options: NotewiseEncoder(EncodingConfig(durations=False, **options))
+    yield 'notewise', notewise()
+    yield 'notewise, piano first', notewise(part_order=('p', 'v'))
+    yield 'notewise, waits uncapped', notewise(max_wait=None)
+    notes = training(make(notewise()))
     for name in TOKENIZERS:
         yield name, (encoder := miditok_encoder(name))
         yield f'{name}, BPE', train_bpe(encoder, notes, 1000)
-    coarse = training(make(NotewiseEncoder(EncodingConfig(steps_per_beat=4))))
+    coarse = training(make(notewise(steps_per_beat=4)))
     yield 'chordwise, 4 steps', ChordwiseEncoder().fit(coarse, semitones=(KEYS[0], KEYS[-1]))
 
 

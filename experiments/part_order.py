@@ -109,7 +109,7 @@ def measured(pieces, works) -> list: # A row a piece
 
 def fold_results(args, fold:int, name:str, seed:int) -> dict: # bits by work, rows of figures by rule
     "Train one order on one fold, and measure what it writes and what the composer wrote."
-    encoder = NotewiseEncoder(EncodingConfig(part_order=ORDERS[name]))
+    encoder = NotewiseEncoder(EncodingConfig(part_order=ORDERS[name], durations=False))
     corpus = split_for(folder_corpus(args.folder, encoder, workers=1, progress=False), fold)
     chance = fold + FOLDS*seed # no two trainings of an order share it
     model = train_for(args.seconds, corpus, args.keep/f'fold {fold}, {name}, seed {seed}', size=args.size, seed=chance)

@@ -24,6 +24,7 @@ from musiclm.models import load_model
 from musiclm.notes import atomic_write
 from musiclm.charts import plain
 from musiclm.tokens import NotewiseEncoder
+from musiclm.vocab import EncodingConfig
 from musiclm.chordwise import ChordwiseEncoder
 
 
@@ -34,7 +35,7 @@ def chordwise(corpus) -> ChordwiseEncoder:
     return encoder.fit(train, max_size=8192, semitones=(-5, 6))
 
 
-ENCODINGS = {'notewise': lambda corpus: NotewiseEncoder(), 'chordwise, 4 steps': chordwise,
+ENCODINGS = {'notewise': lambda corpus: NotewiseEncoder(EncodingConfig(durations=False)), 'chordwise, 4 steps': chordwise,
              'REMI': lambda corpus: miditok_encoder('REMI'), 'TSD': lambda corpus: miditok_encoder('TSD')}
 
 

@@ -61,7 +61,7 @@ def rare(corpus:Corpus) -> dict: # Waits in use, those heard once in training, a
 
 def measure(cap, corpus, tables, jury, folder, seconds) -> dict:
     "A row of the table."
-    mine = recoded(corpus, NotewiseEncoder(EncodingConfig(max_wait=cap)), tables)
+    mine = recoded(corpus, NotewiseEncoder(EncodingConfig(max_wait=cap, durations=False)), tables)
     model = train_for(seconds, mine, folder)
     notes = [p.notes for p in jury.write(model, **OPEN)]
     start = jury.beats*mine.encoder.config.steps_per_beat

@@ -372,14 +372,15 @@ def test_the_grammar_allows_a_composer_behind_the_beginning_only(make):
         assert (after(enc, strayed)[~mine] == after(enc, ids[:n])[~mine]).all()
 
 
-def test_rows_with_and_without_a_composer_side_by_side():
-    enc = NotewiseEncoder(EncodingConfig(composers=('bach', 'mozart'), velocity_bins=4, tempo_bins=4))
+@pytest.mark.parametrize('durations', [False, True])
+def test_rows_with_and_without_a_composer_side_by_side(durations):
+    enc = NotewiseEncoder(EncodingConfig(composers=('bach', 'mozart'), velocity_bins=4, tempo_bins=4, durations=durations))
     grammar, first = enc.grammar(3, limits={p: dict(longest=2) for p in 'vp'}), torch.tensor([BOS, BOS, BOS])
     grammar.advance(first)
     v60 = enc.vocab.stoi['v60']
     grammar.advance(torch.tensor([enc.composers.start, v60, enc.composers.start + 1]))
     assert grammar.legal()[:, v60].tolist() == [True, False, True]
-    assert grammar.legal()[:, enc.durations.start].tolist() == [False, True, False] # a duration behind an onset only
+    assert grammar.legal()[:, enc.durations.start if durations else 3].tolist() == [False, True, False] # no wait before the first note
     assert not grammar.legal()[:, enc.composers].any()
 
 
