@@ -89,7 +89,7 @@ class Closing:
     def init_state(self, batch): return {'read': torch.zeros(batch, dtype=torch.long)}
     def step(self, tokens, state):
         logits = self.fixed.logits.repeat(len(tokens), 1)
-        logits[:, EOS] = .1*state['read'] - 3
+        logits[:, EOS] = .01*state['read'] - 3
         return logits, {'read': state['read'] + 1}
 
 
@@ -98,7 +98,7 @@ def closing(encoder): return Closing(Fixed(encoder, {'v60': 1., 'p48': 1., 'dur6
 
 
 def test_a_finished_row_takes_the_next_piece(closing, prompts):
-    options = dict(n=60, n_tokens=24, prompts=prompts, random_freq=1., top_k=None, seed=2)
+    options = dict(n=60, n_tokens=150, prompts=prompts, random_freq=1., top_k=None, seed=2)
     whole = ids_of(sample(closing, batch_size=64, **options))
     assert len({len(p) for p in whole}) > 15 and 30 < sum(p[-1] == EOS for p in whole) < 60
     for batch_size in (1, 5, 16, 33):
